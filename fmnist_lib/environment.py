@@ -1,0 +1,85 @@
+"""Where a number was measured: versions, machine, code. Not here: any measurement."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+
+import cpuinfo
+import torch
+
+from fmnist_lib.config import DATA_SHA256
+from fmnist_lib.paths import ROOT
+from fmnist_lib.records import Environment
+
+PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
+TRAINING_CODE = ("config.py", "data.py", "metrics.py", "training.py", "experiment.py", "models")
+"""The files a run's numbers can depend on, below `fmnist_lib/`."""
+
+
+def now() -> str:
+    """Return the current time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe_environment(*, started: str) -> Environment:
+    """Return the environment of something that started at `started` and ends now."""
+    return Environment(
+        python=platform.python_version(),
+        packages={name: version(name) for name in PACKAGES},
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=cpu_name(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        commit=git("rev-parse", "HEAD"),
+        dirty=None if (status := git("status", "--porcelain")) is None else bool(status),
+        code_sha256=code_sha256(),
+        data_sha256=DATA_SHA256,
+        started=started,
+        finished=now(),
+    )
+
+
+def peak_memory_mib() -> float | None:
+    """Return the highest memory use of this process so far, None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@cache
+def cpu_name() -> str:
+    """Return the processor's name, or its architecture where the system does not tell."""
+    return cpuinfo.get_cpu_info().get("brand_raw") or platform.machine()
+
+
+@cache
+def code_sha256() -> str:
+    """Return one digest over the source files a run's numbers can depend on."""
+    package = ROOT / "fmnist_lib"
+    files = [file for part in TRAINING_CODE for file in sorted(package.glob(f"{part}/*.py"))]
+    files += [package / part for part in TRAINING_CODE if part.endswith(".py")]
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def git(*arguments: str) -> str | None:
+    """Return what git prints in the project's folder, stripped; None where that fails."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,70 @@
+"""The six architectures, by name. Nothing here knows of data, training or results.
+
+Every builder takes keyword arguments only, with the paper's values as defaults. Weights are drawn
+from PyTorch's global generator, so a seed set before `build_model` decides them.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from .baseline_cnn import BaselineCNN
+from .checks import OptionError
+from .densenet_tiny import DenseNetTiny
+from .lenet5 import LeNet5
+from .mobilenet_lite import MobileNetLite
+from .resnet_mini import ResNetMini
+from .vit_tiny import ViTTiny
+
+__all__ = ["MODELS", "ModelSpec", "OptionError", "build_model"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One architecture: the title a reader sees and what builds it."""
+
+    title: str
+    builder: Callable[..., nn.Module]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The builder's options with the paper's values."""
+        parameters = inspect.signature(self.builder).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
+
+
+# In the paper's order, which tables and figures keep.
+MODELS: Mapping[str, ModelSpec] = MappingProxyType(
+    {
+        "lenet5": ModelSpec("LeNet-5", LeNet5),
+        "resnet_mini": ModelSpec("ResNet-Mini", ResNetMini),
+        "densenet_tiny": ModelSpec("DenseNet-Tiny", DenseNetTiny),
+        "mobilenet_lite": ModelSpec("MobileNet-Lite", MobileNetLite),
+        "vit_tiny": ModelSpec("ViT-Tiny", ViTTiny),
+        "baseline_cnn": ModelSpec("Custom CNN", BaselineCNN),
+    }
+)
+
+
+def build_model(name: str, **overrides: Any) -> nn.Module:  # noqa: ANN401, values differ by option
+    """Build a model that maps images (B, 1, 28, 28) to logits (B, 10).
+
+    Raises `OptionError` (a ValueError) with one sentence for an unknown name, an unknown option or
+    a value that makes no sense. Under `torch.device("meta")` it checks the options and draws no
+    weights.
+    """
+    if name not in MODELS:
+        raise OptionError(f"unknown model {name!r}; allowed are {', '.join(MODELS)}")
+    spec = MODELS[name]
+    for option in overrides:
+        if option not in spec.defaults:
+            allowed = ", ".join(spec.defaults)
+            raise OptionError(f"{name} has no option {option!r}; allowed are {allowed}")
+    try:
+        return spec.builder(**overrides)
+    except OptionError as error:
+        raise OptionError(f"{name}: {error}") from None

@@ -1,0 +1,13 @@
+"""Every folder that is read or written; paths start at the package, not the working directory."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DATA = ROOT / "data"  # torchvision's `root`
+RAW = DATA / "FashionMNIST" / "raw"  # the four idx files
+RUNS = ROOT / "runs"  # local records, weights, checkpoints (untracked)
+BUILD = ROOT / "build"  # reports of one's own runs (untracked)
+REPORT = ROOT / "report"  # the released report and its records
+NOTEBOOKS = ROOT / "notebooks"
+CACHE = ROOT / ".cache"  # compiled code and the like; can be deleted at any time

@@ -1,0 +1,204 @@
+"""The loop: one model, one config, the data in memory. Not here: files, plots, processes."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fmnist_lib.config import RunConfig, Stop
+from fmnist_lib.data import Dataset, batch_order, derive_seed, stratified_split
+from fmnist_lib.metrics import Sums
+
+EVALUATION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
+
+Row = dict[str, float | int | None]
+"""Metrics of one epoch; losses per image, accuracies in percent, times in the unit of the name."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The training loss became infinite or not a number."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the body on one thread.
+
+    Many tiny models train faster side by side than one after another on all cores, and a result
+    does not depend on how many ran at once.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class EarlyStopping:
+    """One stopping rule at work: keeps the weights of its best epoch until it fires."""
+
+    rule: Stop
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    last_epoch: int = 0
+    fired: bool = False
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def update(self, row: Row, model: nn.Module) -> None:
+        """Take one epoch into account; a rule that has fired ignores what comes after."""
+        if self.fired:
+            return
+        self.last_epoch = int(row["epoch"])
+        if row[self.rule.monitor] < self.best_loss:
+            self.best_loss, self.best_epoch = row[self.rule.monitor], self.last_epoch
+            self.weights = copy.deepcopy(model.state_dict())
+        self.fired = self.last_epoch - self.best_epoch >= self.rule.patience
+
+
+Part = tuple[Tensor, Tensor]
+"""Images (N, 1, 28, 28) and labels (N,)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Images and labels of a run, on its device; the paper's protocol has no `validation`."""
+
+    train: Part
+    test: Part
+    validation: Part | None = None
+
+
+def split_parts(data: Dataset, config: RunConfig) -> Parts:
+    """Return what `config.protocol` trains on, stops on and reports on."""
+    device = torch.device(config.device)
+    train = data.train_images.to(device), data.train_labels.to(device)
+    test = data.test_images.to(device), data.test_labels.to(device)
+    if config.protocol == "paper":
+        return Parts(train, test)
+    kept, held_out = stratified_split(data.train_labels, config.validation_images, seed=config.seed)
+    return Parts(tuple(part[kept] for part in train), test, tuple(part[held_out] for part in train))
+
+
+def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
+    """Return the model on its device, channels last: a third faster for convolutions on a CPU."""
+    return model.to(config.device, memory_format=torch.channels_last)
+
+
+def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+    """Return Adam with PyTorch's defaults but for the learning rate."""
+    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+
+
+def train(
+    model: nn.Module,
+    parts: Parts,
+    config: RunConfig,
+    *,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> tuple[list[Row], list[EarlyStopping]]:
+    """Train until the last stopping rule has fired; return the history and each rule's best epoch.
+
+    Raises `NonFiniteLossError` naming model, epoch and step.
+    """
+    optimizer = make_optimizer(model, config)
+    rules = [EarlyStopping(rule) for rule in config.stops]
+    history: list[Row] = []
+    for epoch in range(1, config.max_epochs + 1):
+        started = time.perf_counter()
+        running = train_epoch(model, optimizer, parts.train, config, epoch)
+        train_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        test = evaluate(model, parts.test)
+        inference_ms = 1000 * (time.perf_counter() - started)
+        validation = evaluate(model, parts.validation) if parts.validation else None
+        row = {
+            "epoch": epoch,
+            "train_loss": running.mean_loss,
+            "train_accuracy": running.accuracy,
+            "test_loss": test.mean_loss,
+            "test_accuracy": test.accuracy,
+            "validation_loss": validation.mean_loss if validation else None,
+            "validation_accuracy": validation.accuracy if validation else None,
+            "train_seconds": train_seconds,
+            "inference_ms": inference_ms,
+        }
+        history.append(row)
+        for rule in rules:
+            rule.update(row, model)
+        on_epoch(row)
+        if all(rule.fired for rule in rules):
+            break
+    return history, rules
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    part: Part,
+    config: RunConfig,
+    epoch: int,
+) -> Sums:
+    """Train on every image once; return the running sums, in train mode, as the weights change.
+
+    All randomness of an epoch (batch order, dropout) is a pure function of seed and epoch.
+    """
+    images, labels = part
+    model.train()
+    torch.manual_seed(derive_seed(config.seed, epoch, "dropout"))
+    order = batch_order(len(labels), seed=config.seed, epoch=epoch).to(labels.device)
+    sums = []
+    for batch in order.split(config.batch_size):
+        targets = labels.index_select(0, batch)
+        logits = model(images.index_select(0, batch))
+        loss = F.cross_entropy(logits, targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        sums.append(loss_and_correct(loss * len(batch), logits, targets))
+    sums = torch.stack(sums).cpu()  # one transfer an epoch, none a step
+    finite = torch.isfinite(sums[:, 0])
+    if not finite.all():
+        first = int((~finite).nonzero()[0]) + 1
+        raise NonFiniteLossError(
+            f"{config.model}: the training loss is not finite in epoch {epoch}, step {first}"
+            f" of {len(sums)} (seed {config.seed}, learning rate {config.learning_rate})"
+        )
+    loss, correct = sums.sum(0).tolist()
+    return Sums(loss, int(correct), len(labels))
+
+
+def loss_and_correct(summed_loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return summed loss and number of correct predictions as one float64 tensor (2,)."""
+    correct = (logits.argmax(1) == labels).sum()
+    return torch.stack((summed_loss.detach().double(), correct.double()))
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, part: Part) -> Sums:
+    """Return the sums over all images of `part`, in eval mode."""
+    model.eval()
+    sums = []
+    for images, labels in batches(part):
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        sums.append(loss_and_correct(loss, logits, labels))
+    loss, correct = torch.stack(sums).sum(0).tolist()
+    return Sums(loss, int(correct), len(part[1]))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, part: Part) -> Tensor:
+    """Return class probabilities (N, 10) on the CPU, in eval mode."""
+    model.eval()
+    return torch.cat([model(images).softmax(1).cpu() for images, _ in batches(part)])
+
+
+def batches(part: Part) -> Iterator[Part]:
+    """Yield images and labels in order, `EVALUATION_BATCH` at a time."""
+    return zip(*(tensor.split(EVALUATION_BATCH) for tensor in part), strict=True)
