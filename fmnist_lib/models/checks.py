@@ -36,7 +36,7 @@ def whole_numbers(
         whole_number(f"each of {name}", value)
     limits = f"at least {fewest}" if most is None else f"{fewest} to {most}"
     fits = fewest <= len(values) and (most is None or len(values) <= most)
-    require(fits, f"{name} must have {limits} entries, not {len(values)}")
+    require(fits, f"the length of {name} must be {limits}, not {len(values)}")
     return tuple(values)
 
 
