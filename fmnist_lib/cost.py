@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import psutil
 import safetensors.torch
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_lib.config import RunConfig
 from fmnist_lib.data import Dataset
-from fmnist_lib.environment import cpu_name, describe_environment, now
+from fmnist_lib.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
 from fmnist_lib.records import CostRecord, digest_json
 from fmnist_lib.training import (
@@ -40,10 +41,11 @@ def count_macs(name: str, options: dict) -> int:
     Counts convolutions and matrix products (PyTorch's flop counter, halved): not additions of
     biases, norms, activations or pooling, as is usual for this figure.
     """
-    model = build_model(name, **options).eval()
     counter = FlopCounterMode(display=False)
+    with torch.device("meta"):  # shapes are enough, and no weights are drawn
+        model, image = build_model(name, **options).eval(), torch.zeros(1, 1, 28, 28)
     with counter, torch.no_grad():
-        model(torch.zeros(1, 1, 28, 28))
+        model(image)
     return counter.get_total_flops() // 2
 
 
@@ -68,8 +70,9 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
 
     Nothing else may run on the machine meanwhile; the caller sees to that.
     """
-    started = now()
+    busy = psutil.cpu_percent(interval=1)  # by others: this process sleeps meanwhile
     with one_thread():
+        environment = describe_environment()
         torch.manual_seed(config.seed)
         model = place_model(build_model(config.model, **config.model_options), config)
         optimizer = make_optimizer(model, config)
@@ -102,13 +105,14 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
             name=cost_name(config),
             model=config.model,
             config=config,
+            busy_percent=busy,
             block_images=size,
             train_seconds_blocks=[t * SCALED_TO / size for t in train_times],
             scaled_to_images=SCALED_TO,
             inference_images=len(parts.test[1]),
             inference_ms_passes=[1000 * t for t in test_times],
             latency_ms=[1000 * t for t in single_times],
-            environment=describe_environment(started=started),
+            environment=ended(environment),
         )
 
 

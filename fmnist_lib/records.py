@@ -21,7 +21,7 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fmnist_lib.config import RunConfig, Stop
+from fmnist_lib.config import RunConfig, Stop, one_line
 from fmnist_lib.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -110,6 +110,7 @@ class CostRecord(Schema):
     name: str
     model: str
     config: RunConfig
+    busy_percent: float  # use of all cores by other processes just before
     block_images: int  # training images in each timed block
     train_seconds_blocks: list[float]  # one a block, scaled to `scaled_to_images`
     scaled_to_images: int
@@ -218,19 +219,41 @@ class RunStore:
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
 
-        A damaged one is set aside with a warning that names it, and counts as absent.
+        A damaged one is set aside with a warning that names it, and counts as absent. A folder
+        without a record is a run that another process is writing, or that was cut short: absent.
         """
         folder = self.folder / config.name
-        if not folder.exists():
+        if not (folder / "record.json").exists():
             return None
         try:
             record = self.read(config.name)
         except DamagedRecordError as error:
-            set_aside(folder, self.folder)
-            warnings.warn(f"{error}; set aside, the run counts as missing", stacklevel=2)
+            self._reject(folder, f"{error}; the run counts as missing")
             return None
         wanted = {stop.name for stop in config.stops}
         return record if wanted <= set(record.stops) else None
+
+    def why_missing(self, config: RunConfig) -> str:
+        """Return, for a run that `find` does not find, what the store has instead, by name."""
+        alike = [
+            name for name in self.names() if name.startswith(f"{config.model}-s{config.seed}-")
+        ]
+        if not alike:
+            return "no record of this model and seed"
+        reasons = []
+        for name in alike:
+            try:
+                record = self.read(name)
+            except DamagedRecordError as error:
+                reasons.append(str(error))
+                continue
+            rules = [stop.name for stop in config.stops if stop.name not in record.stops]
+            reasons.append(
+                describe_difference(record.config, config)
+                or (f"its record lacks {', '.join(rules)}" if name == config.name else "")
+                or "training code or data have changed since"
+            )
+        return min(reasons, key=len)  # the nearest relative
 
     def find_cost(self, name: str) -> CostRecord | None:
         """Return the cost record of that name, or None; a damaged one is set aside likewise."""
@@ -240,9 +263,15 @@ class RunStore:
         try:
             return decode(path, CostRecord)
         except DamagedRecordError as error:
-            set_aside(path, self.folder)
-            warnings.warn(f"{error}; set aside, measured again", stacklevel=2)
+            self._reject(path, f"{error}; measured again")
             return None
+
+    def _reject(self, path: Path, fault: str) -> None:
+        try:
+            fault += f" (kept as {set_aside(path, self.folder)})"
+        except OSError as error:  # a store that may only be read: nothing is lost
+            fault += f" (could not be set aside: {error.strerror})"
+        warnings.warn(fault, stacklevel=3)
 
     def read(self, name: str) -> RunRecord:
         """Return a run's record, it and its predictions checked; raise `DamagedRecordError`."""
@@ -288,9 +317,18 @@ class RunStore:
     def copy(self, record: RunRecord, other: "RunStore", *, with_weights: bool = False) -> None:
         """Copy a run into another store (without its weights unless asked)."""
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        weights = {rule: self.weights(record, rule) for rule in record.stops}
+        weights = {rule: self.weights(record, rule) for rule in record.stops if with_weights}
         kept = {rule: arrays for rule, arrays in weights.items() if arrays is not None}
-        other.write(RunOutput(record, predictions, kept), with_weights=with_weights)
+        other.write(RunOutput(record, predictions, kept))
+
+
+def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
+    """Return in which settings two runs differ, stopping rules aside; empty for none."""
+    old, new = (c.model_dump(mode="json", exclude={"stops"}) for c in (recorded, wanted))
+    changes = [
+        f"{name} is {new[name]}, recorded {old[name]}" for name in new if old[name] != new[name]
+    ]
+    return ", ".join(changes)
 
 
 def encode(record: RunRecord | CostRecord) -> bytes:
@@ -304,31 +342,32 @@ def decode(path: Path, schema: type[Record]) -> Record:
     """Return the record in a file; raise `DamagedRecordError` that names the file and the fault."""
     try:
         content = json.loads(path.read_bytes())
-        version = content.get("schema_version", 0)
+        version = int(content.get("schema_version", 0))
         checksum = content.pop("checksum", None)
-    except (OSError, ValueError, AttributeError) as error:
+        found = digest_json(content)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DamagedRecordError(f"{path}: is not a whole JSON record ({error})") from None
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{path}: was written by a newer version of this project (schema {version}; this one "
             f"reads up to {SCHEMA_VERSION})"
         )
-    if checksum != digest_json(content):
+    if checksum != found:
         raise DamagedRecordError(f"{path}: its checksum does not match its content")
     try:
         return schema.model_validate(content)
-    except (ValidationError, UserError) as error:
-        raise DamagedRecordError(f"{path}: is not a valid record ({error})") from None
+    except ValidationError as error:
+        raise DamagedRecordError(f"{path}: is not a valid record ({one_line(error)})") from None
 
 
-def set_aside(path: Path, store: Path) -> None:
-    """Move a damaged file or folder into the store's `damaged/`: kept, but never read again."""
+def set_aside(path: Path, store: Path) -> Path:
+    """Move a damaged file or folder into the store's `damaged/`, never to be read; return where."""
     for number in range(1, 1000):
         target = store / "damaged" / f"{path.stem}-{number}{path.suffix}"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, target)
-            return
+            return target
     raise UserError(
         f"{store / 'damaged'}: holds too many damaged copies of {path.name}; delete some"
     )

@@ -1,0 +1,64 @@
+"""What a notebook opens with: the records it shows, trained in place only when asked."""
+
+from pathlib import Path
+
+from fmnist_lib import paths
+from fmnist_lib.cluster import run_many
+from fmnist_lib.config import RunConfig
+from fmnist_lib.errors import UserError
+from fmnist_lib.progress import Progress
+from fmnist_lib.records import RunStore
+from fmnist_lib.reporting.analysis import Results, load_results
+from fmnist_lib.study import plan
+
+
+def open_results(
+    *,
+    models: str = "",
+    profile: str = "paper",
+    seeds: str = "",
+    records: str | Path = "",
+    train: bool = False,
+) -> Results:
+    """Return the results of a profile's runs, ready for tables, figures and sentences.
+
+    `records` names a folder to read (relative to the project); empty means this machine's records,
+    else the released ones (`origin` says which). With `train`, what this machine lacks is trained
+    here first, one run after another. Raises `UserError` when there is nothing to show.
+    """
+    configs = plan(profile, models=models, seeds=seeds)
+    if records:
+        store, origin = RunStore(paths.ROOT / records), f"the records in {records}"
+    else:
+        if train:
+            train_here(configs)
+        store, origin = choose_store(configs)
+    return load_results(store, configs, origin=origin)
+
+
+def choose_store(configs: list[RunConfig]) -> tuple[RunStore, str]:
+    """Return the first store that has any of the runs, this machine's before the released one."""
+    for folder, origin in (
+        (paths.RUNS, "this machine's records"),
+        (paths.REPORT / "records", "the released records, not trained on this machine"),
+    ):
+        store = RunStore(folder)
+        if any(store.find(config) for config in configs):
+            return store, origin
+    raise UserError(
+        f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
+        "notebook's parameters, or run `python run_all.py` with the same profile first"
+    )
+
+
+def train_here(configs: list[RunConfig]) -> None:
+    """Train what this machine's store lacks, in this process, with a progress bar."""
+    store = RunStore(paths.RUNS)
+    with store.lock():
+        missing = [config for config in configs if store.find(config) is None]
+        with Progress(missing) as progress:
+            for _, outcome in run_many(missing, jobs=1, on_epoch=progress.epoch):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                store.write(outcome)
+                progress.finish(outcome.record)

@@ -1,0 +1,274 @@
+"""From a plan to a report: train what is missing, time it alone, run the notebooks, render."""
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+
+from fmnist_lib import paths
+from fmnist_lib.cluster import run_many
+from fmnist_lib.config import RunConfig
+from fmnist_lib.cost import cost_name, measure_cost
+from fmnist_lib.data import load
+from fmnist_lib.environment import git
+from fmnist_lib.errors import UserError
+from fmnist_lib.models import MODELS
+from fmnist_lib.progress import Progress
+from fmnist_lib.records import RunRecord, RunStore, write_atomically
+from fmnist_lib.reporting.analysis import load_results
+from fmnist_lib.reporting.execute import execute_notebooks
+from fmnist_lib.reporting.publish import write_figures, write_tables
+from fmnist_lib.reporting.render import write_report
+
+COMPARISON = "comparison"
+MADE_FROM = ".made-from"  # in the report's folder: the digest of what it was made from
+BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one call of the command asks for."""
+
+    profile: str
+    configs: Sequence[RunConfig]
+    output: Path
+    jobs: int = 1
+    force: bool = False
+    keep_going: bool = False
+    release: bool = False
+    store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
+    released: RunStore = field(default_factory=lambda: RunStore(paths.REPORT / "records"))
+
+    @property
+    def models(self) -> list[str]:
+        """The models of the plan, in the paper's order."""
+        return [name for name in MODELS if any(c.model == name for c in self.configs)]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the plan."""
+        return sorted({config.seed for config in self.configs})
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the plan makes of one run, in the words of `--dry-run`."""
+
+    config: RunConfig
+    record: RunRecord | None  # what will be used as it is
+    text: str  # cached; released, …; to train, because …
+
+
+def state_of(job: Job, config: RunConfig) -> RunState:
+    """Return whether a run is used as it is or trained, and why.
+
+    A release builds on the evidence released before it; any other report rests on runs of the
+    machine it is made on.
+    """
+    if job.force:
+        return RunState(config, None, "to train, because --force asks for it")
+    if record := job.store.find(config):
+        return RunState(config, record, "cached")
+    if record := job.released.find(config):
+        if job.release:
+            return RunState(config, record, "released")
+        return RunState(config, None, "released, to be trained here too")
+    return RunState(config, None, f"to train, because {job.store.why_missing(config)}")
+
+
+@dataclass
+class Report:
+    """What a call has made, and what went wrong on the way."""
+
+    folder: Path
+    failures: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+class RunFailedError(Exception):
+    """A run or a notebook failed and the call was not told to keep going."""
+
+
+def make_report(job: Job) -> Report:
+    """Train, time, execute, render; return what came out. Raises `RunFailedError`, `UserError`.
+
+    Finished runs are stored as they finish, so that the same call goes on after an interruption.
+    """
+    if job.release:
+        check_release(job)
+    check_output(job)
+    report = Report(job.output)
+    with job.store.lock():
+        records = train_missing(job, report)
+        measure_missing(job, records)
+        made_from = collect(job, records)
+        if not job.force and is_current(job, made_from):
+            report.notices.append("nothing has changed since this report was made")
+            return report
+        notebooks = execute(job, report)
+        publish(job, notebooks, report)
+        if not report.failures:
+            write_atomically(job.output / MADE_FROM, made_from.encode())
+    return report
+
+
+def check_output(job: Job) -> None:
+    """Raise `UserError` unless the output folder can be written to."""
+    try:
+        job.output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=job.output):
+            pass
+    except OSError as error:
+        raise UserError(f"output: cannot write to {job.output} ({error.strerror})") from None
+
+
+def train_missing(job: Job, report: Report) -> list[RunRecord]:
+    """Train what has no record, store it, and return the records of all runs that succeeded."""
+    states = [state_of(job, config) for config in job.configs]
+    missing = [state.config for state in states if state.record is None]
+    if missing:
+        tell(f"training {len(missing)} of {len(states)} runs, {job.jobs} side by side")
+    with Progress(missing) as progress:
+        for config, outcome in run_many(missing, jobs=job.jobs, on_epoch=progress.epoch):
+            if isinstance(outcome, Exception):
+                fail(job, report, f"{config.name}: {type(outcome).__name__}: {outcome}")
+                continue
+            job.store.write(outcome)
+            progress.finish(outcome.record)
+    return [record for config in job.configs if (record := find_record(job, config))]
+
+
+def find_record(job: Job, config: RunConfig) -> RunRecord | None:
+    """Return a run's record, for a release from the evidence too."""
+    return job.store.find(config) or (job.released.find(config) if job.release else None)
+
+
+def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
+    """Time each model once, one after another, now that nothing of ours runs beside it."""
+    for config in one_a_model(records):
+        if not job.force and job.store.find_cost(cost_name(config)):
+            continue
+        tell(f"timing {MODELS[config.model].title} alone")
+        data = load(train_images=config.train_images, test_images=config.test_images)
+        cost = measure_cost(config, data)
+        if cost.busy_percent > BUSY_PERCENT:
+            tell(f"the machine was {cost.busy_percent:.0f} % busy with other work: times are high")
+        job.store.write_cost(cost)
+
+
+def one_a_model(records: Sequence[RunRecord]) -> list[RunConfig]:
+    """Return the config of each model's first run."""
+    return list({record.config.model: record.config for record in reversed(records)}.values())[::-1]
+
+
+def collect(job: Job, records: Sequence[RunRecord]) -> str:
+    """Put the report's records, and no others, into its folder; return what it is made from.
+
+    That is one digest of records, notebooks, library and plan: equal digests, equal reports.
+    """
+    target = job.output / "records"
+    with tempfile.TemporaryDirectory(dir=job.output, prefix=".records-") as scratch:
+        fresh = RunStore(Path(scratch))
+        for record in records:
+            source = job.store if job.store.find(record.config) else job.released
+            source.copy(record, fresh)
+        for config in one_a_model(records):
+            if cost := job.store.find_cost(cost_name(config)):
+                fresh.write_cost(cost)
+        replace_folder(fresh.folder, target)
+    sources = sorted(
+        path
+        for folder, pattern in ((paths.ROOT / "fmnist_lib", "**/*"), (paths.NOTEBOOKS, "*.ipynb"))
+        for path in folder.glob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+    digest = hashlib.sha256(json.dumps([job.profile, job.models, job.seeds]).encode())
+    for path in [*sources, *sorted(target.rglob("*.json"))]:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Put the content of one folder in the place of another."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for path in fresh.iterdir():
+        shutil.move(path, target / path.name)
+
+
+def is_current(job: Job, made_from: str) -> bool:
+    """Return whether the folder holds a whole report made from just this."""
+    names = (MADE_FROM, "index.html", "report.pdf", "tables", "figures", "notebooks")
+    whole = all((job.output / name).exists() for name in names)
+    return whole and (job.output / MADE_FROM).read_text() == made_from
+
+
+def execute(job: Job, report: Report) -> list[Path]:
+    """Execute the notebooks into the report's folder; return their paths, in the report's order."""
+    sources = [paths.NOTEBOOKS / f"{name}.ipynb" for name in (COMPARISON, *job.models)]
+    folder = job.output / "notebooks"
+    tell(f"executing {len(sources)} notebooks, {job.jobs} side by side")
+    errors = execute_notebooks(sources, folder, notebook_parameters(job), jobs=job.jobs)
+    for name, error in errors.items():
+        fail(job, report, f"notebook {name}: {error}; see {folder / name}.ipynb")
+    return [folder / source.name for source in sources]
+
+
+def notebook_parameters(job: Job) -> dict[str, str | bool]:
+    """Return what the notebooks are told; paths within the project are relative to it."""
+    records = (job.output / "records").resolve()
+    if records.is_relative_to(paths.ROOT):
+        records = records.relative_to(paths.ROOT)
+    return {
+        "profile": job.profile,
+        "seeds": ",".join(map(str, job.seeds)),
+        "records": records.as_posix(),
+        "train": False,
+    }
+
+
+def publish(job: Job, notebooks: Sequence[Path], report: Report) -> None:
+    """Write tables, figures, HTML and PDF."""
+    tell("writing tables, figures, HTML and PDF")
+    results = load_results(RunStore(job.output / "records"), job.configs)
+    write_tables(results, job.output / "tables")
+    write_figures(results, job.output / "figures")
+    files = write_report(
+        [nbformat.read(path, as_version=4) for path in notebooks],
+        job.output,
+        title="Six lightweight classifiers on FashionMNIST, trained again",
+        subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”",
+        draft=results.draft,
+    )
+    if files.warning:
+        report.notices.append(files.warning)
+
+
+def check_release(job: Job) -> None:
+    """Raise `UserError` unless the plan may become the released report."""
+    if any(config.shortened for config in job.configs):
+        raise UserError(
+            f"release: the runs of profile {job.profile!r} are shortened; allowed: paper, study"
+        )
+    if job.models != list(MODELS):
+        raise UserError("release: needs all models; leave --models out")
+    if git("status", "--porcelain") != "":
+        raise UserError("release: needs a git checkout without uncommitted changes")
+
+
+def fail(job: Job, report: Report, message: str) -> None:
+    """Note a failure; raise `RunFailedError` unless the call keeps going."""
+    report.failures.append(message)
+    if not job.keep_going:
+        raise RunFailedError(message)
+
+
+def tell(message: str) -> None:
+    """Tell the user what happens now."""
+    print(message, file=sys.stderr, flush=True)

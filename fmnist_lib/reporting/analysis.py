@@ -1,0 +1,288 @@
+"""Records become tables: one frame for each question a notebook asks.
+
+Not here: training, single predictions (`predictions`), how a table or figure looks. Accuracies are
+in percent, losses are means per image. A number that was not measured (a spread of one run, times
+of a model that was not timed) is NaN in the frame and an empty cell in its CSV file.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fmnist_lib.config import RunConfig, Stop
+from fmnist_lib.errors import UserError
+from fmnist_lib.models import MODELS
+from fmnist_lib.records import CostRecord, Environment, RunRecord, RunStore, StopResult
+from fmnist_lib.reporting.intervals import Interval, t_interval
+from fmnist_lib.reporting.paper import TRAIN_IMAGES, wilson_interval
+
+TIMES = (
+    "train_seconds_mean",
+    "train_seconds_std",
+    "inference_ms_mean",
+    "inference_ms_std",
+    "latency_ms_median",
+    "latency_ms_p90",
+)
+METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "best_epoch")
+EVALUATED = ("train_loss_eval", "train_accuracy_eval")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a notebook works on: runs that differ, within a model, in nothing but the seed."""
+
+    store: RunStore
+    runs: tuple[RunRecord, ...]  # in the paper's order, then by seed
+    costs: Mapping[str, CostRecord] = field(default_factory=dict)  # by model; may lack some
+    rule: str = Stop().name  # the stopping rule that everything is read at
+    origin: str = ""  # where the records come from, for the reader
+
+    @property
+    def draft(self) -> bool:
+        """Whether any run is shortened."""
+        return any(run.config.shortened for run in self.runs)
+
+    @property
+    def models(self) -> list[str]:
+        """The models there are runs of, in the paper's order."""
+        return list(dict.fromkeys(run.config.model for run in self.runs))
+
+    def of(self, model: str) -> list[RunRecord]:
+        """The runs of a model, by seed; raises `UserError` if there is none."""
+        runs = [run for run in self.runs if run.config.model == model]
+        if not runs:
+            raise UserError(f"no results for {model!r}; there are: {', '.join(self.models)}")
+        return runs
+
+    def kept(self, run: RunRecord) -> StopResult:
+        """What the stopping rule kept of a run."""
+        return run.stops[self.rule]
+
+
+def load_results(
+    store: RunStore, configs: Iterable[RunConfig], *, rule: str = Stop().name, origin: str = ""
+) -> Results:
+    """The results of those of `configs` that the store has a record of, with the newest costs.
+
+    Raises:
+        UserError: no record at all, a record without the stopping rule, or configs of one model
+            that differ in more than the seed, whose mean would mean nothing.
+    """
+    wanted = {config.name: config for config in configs}
+    found = [run for config in wanted.values() if (run := store.find(config)) is not None]
+    if not found:
+        raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
+    for run in found:
+        if rule not in run.stops:
+            raise UserError(
+                f"{run.name}: no result for the stopping rule {rule!r}; "
+                f"there are: {', '.join(run.stops)}"
+            )
+    variants = {run.config.model: _but_seed(run.config) for run in found}
+    for run in found:
+        if _but_seed(run.config) != variants[run.config.model]:
+            raise UserError(
+                f"{run.name}: differs from the other runs of its model in more than the seed"
+            )
+    order = list(MODELS)
+    found.sort(key=lambda run: (order.index(run.config.model), run.config.seed))
+    return Results(store, tuple(found), _newest_costs(store, variants), rule, origin)
+
+
+def _but_seed(config: RunConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"seed", "stops"})
+
+
+def _newest_costs(store: RunStore, variants: Mapping[str, dict]) -> dict[str, CostRecord]:
+    by_age = sorted(store.costs(), key=lambda cost: cost.environment.finished)
+    return {
+        cost.model: cost for cost in by_age if variants.get(cost.model) == _but_seed(cost.config)
+    }
+
+
+# --- one row a run, one row an epoch ---
+
+
+def run_table(results: Results) -> pd.DataFrame:
+    """One row a run, at the stopping rule; `wall_seconds` is the whole run, evaluation included."""
+    rows = []
+    for run in results.runs:
+        kept = results.kept(run)
+        rows.append(
+            {
+                "model": run.config.model,
+                "seed": run.config.seed,
+                "n_test": int(np.sum(kept.confusion)),
+                **kept.model_dump(include={"best_epoch", "epochs", "fired", *METRICS, *EVALUATED}),
+                "parameters": run.parameters,
+                "macs": run.macs,
+                "checkpoint_bytes": run.checkpoint_bytes,
+                "wall_seconds": _wall_seconds(run.environment),
+                "key": run.key,
+                "name": run.name,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def histories(results: Results) -> pd.DataFrame:
+    """One row an epoch of a run, up to the epoch at which the stopping rule ended it."""
+    columns = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    columns += ["train_seconds", "inference_ms"]
+    return pd.DataFrame(
+        {"model": run.config.model, "seed": run.config.seed, **row.model_dump(include={*columns})}
+        for run in results.runs
+        for row in run.history[: results.kept(run).epochs]
+    )[["model", "seed", *columns]]
+
+
+def _wall_seconds(environment: Environment) -> float:
+    started, finished = map(pd.Timestamp, (environment.started, environment.finished))
+    return (finished - started).total_seconds()
+
+
+# --- the paper's tables ---
+
+
+def table1(results: Results) -> pd.DataFrame:
+    """The paper's Table 1 for our runs: one row a model, means over its `n` runs.
+
+    `train_*` are the running values at the best epoch, `train_*_eval` the re-evaluated ones. Once a
+    model has several runs every metric has a `_std` column beside it (sample standard deviation,
+    NaN for a model with one run). `test_accuracy_low` and `_high` are a 95 % interval: over the
+    test images (Wilson) for one run, over the seeds (t) for several, which says how far another
+    training would fall, not another test set.
+    """
+    runs = run_table(results)
+    several = runs.model.duplicated().any()
+    rows = []
+    for model, own in runs.groupby("model", sort=False):
+        row = {"model": model, "parameters": own.parameters.iloc[0], "n": len(own)}
+        for metric in (*METRICS, *EVALUATED):
+            row[metric] = _mean(own[metric])
+            if several:
+                row[f"{metric}_std"] = own[metric].std(ddof=1)
+        row["test_accuracy_low"], row["test_accuracy_high"] = _accuracy_interval(own)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table2(results: Results) -> pd.DataFrame:
+    """The paper's Table 2 for our runs: one row a model, times of an epoch and of a test pass.
+
+    Measured alone on the machine: blocks of training images scaled to 60,000, passes over the test
+    images, `latency_ms_*` for single images; `_std` is the sample standard deviation over blocks or
+    passes. `n` and `epochs` are the number of runs and their mean length, `total_train_seconds` is
+    mean × epochs, `train_us_per_parameter` is in microseconds. `train_seconds_in_runs` is the mean
+    epoch of the runs themselves, scaled alike, and `ratio` that over the time alone. What a model
+    that was not timed lacks is NaN.
+    """
+    rows = []
+    for model in results.models:
+        runs = results.of(model)
+        times = _times(results.costs.get(model))
+        epochs = _mean(pd.Series([results.kept(run).epochs for run in runs]))
+        in_runs = _train_seconds_in_runs(results, runs)
+        alone = times["train_seconds_mean"]
+        row = {"model": model, "n": len(runs), **{name: times[name] for name in TIMES[:4]}}
+        row |= {"epochs": epochs, "total_train_seconds": alone * epochs}
+        row |= {"train_us_per_parameter": alone * 1e6 / runs[0].parameters}
+        row |= {name: times[name] for name in TIMES[4:]}
+        rows.append(row | {"train_seconds_in_runs": in_runs, "ratio": in_runs / alone})
+    return pd.DataFrame(rows)
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """Everything about a model in one row (index: its name), as `judge_claims` takes it.
+
+    The columns of Table 1, `macs`, `checkpoint_bytes`, and of Table 2 the epochs and the mean times
+    (`train_seconds`, `inference_ms`, ...).
+    """
+    fixed = run_table(results).groupby("model", sort=False)[["macs", "checkpoint_bytes"]].first()
+    times = table2(results).set_index("model").drop(columns="n")
+    times = times.rename(columns=lambda name: name.removesuffix("_mean"))
+    return table1(results).set_index("model").join(fixed).join(times)
+
+
+def row_of(frame: pd.DataFrame, model: str) -> Any:  # noqa: ANN401, a namedtuple of the columns
+    """A model's row, each value in its column's own type (a Series would make counts floats).
+
+    Raises `UserError` unless the frame, by index or column `model`, has exactly one row of it.
+    """
+    frame = frame if "model" in frame else frame.rename_axis("model").reset_index()
+    rows = list(frame[frame.model == model].itertuples(index=False, name="Row"))
+    if len(rows) != 1:
+        raise UserError(f"{len(rows)} rows of {model!r}; there are: {', '.join(frame.model)}")
+    return rows[0]
+
+
+def _mean(values: pd.Series) -> float | int:
+    """The mean; a single value as it is, so that the epoch of one run stays a whole number."""
+    return values.mean() if len(values) > 1 else values.iloc[0]
+
+
+def _accuracy_interval(runs: pd.DataFrame) -> Interval:
+    if len(runs) > 1:
+        low, high = t_interval(runs.test_accuracy)
+        return max(low, 0.0), min(high, 100.0)
+    return wilson_interval(runs.test_accuracy.iloc[0], runs.n_test.iloc[0])
+
+
+def _times(cost: CostRecord | None) -> dict[str, float]:
+    if cost is None:
+        return dict.fromkeys(TIMES, np.nan)
+    blocks = np.array(cost.train_seconds_blocks) * TRAIN_IMAGES / cost.scaled_to_images
+    passes = np.array(cost.inference_ms_passes)
+    moments = (blocks.mean(), blocks.std(ddof=1), passes.mean(), passes.std(ddof=1))
+    return dict(zip(TIMES, (*moments, *np.percentile(cost.latency_ms, [50, 90])), strict=True))
+
+
+def _train_seconds_in_runs(results: Results, runs: Sequence[RunRecord]) -> float:
+    config = runs[0].config
+    images = config.train_images or TRAIN_IMAGES
+    images -= config.validation_images if config.protocol == "split" else 0
+    seconds = [e.train_seconds for run in runs for e in run.history[: results.kept(run).epochs]]
+    return float(np.mean(seconds)) * TRAIN_IMAGES / images
+
+
+# --- where the numbers come from ---
+
+
+def provenance(results: Results) -> pd.DataFrame:
+    """One row a run: name, model, seed, epochs, when, how long, result digest, commit."""
+    return pd.DataFrame(
+        {
+            "name": run.name,
+            "model": run.config.model,
+            "seed": run.config.seed,
+            "epochs": results.kept(run).epochs,
+            "started": run.environment.started,
+            "finished": run.environment.finished,
+            "minutes": _wall_seconds(run.environment) / 60,
+            "digest": run.result_digest[:12],
+            "commit": run.environment.commit,
+            "dirty": run.environment.dirty,
+        }
+        for run in results.runs
+    )
+
+
+def environments(results: Results) -> pd.DataFrame:
+    """The distinct environments, and how many runs and cost measurements come from each."""
+    rows = [{**_described(run.environment), "runs": 1, "costs": 0} for run in results.runs]
+    rows += [
+        {**_described(cost.environment), "runs": 0, "costs": 1} for cost in results.costs.values()
+    ]
+    keys = ["python", "packages", "system", "cpu", "cores", "threads", "data", "code"]
+    return pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).sum()
+
+
+def _described(environment: Environment) -> dict[str, Any]:
+    fields = environment.model_dump(include={"python", "system", "cpu", "cores", "threads"})
+    packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
+    hashes = {"data": environment.data_sha256, "code": environment.code_sha256}
+    return {**fields, "packages": packages, **hashes}

@@ -1,0 +1,82 @@
+"""Notebooks → executed notebooks, side by side, never in place. Not here: what they show."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from fmnist_lib.errors import UserError
+
+QUIET_KERNEL = "--IPKernelApp.log_level=40"  # errors only; it warns of its loopback connection
+Parameters = Mapping[str, str | bool]
+
+
+def execute_notebooks(
+    notebooks: Sequence[Path], folder: Path, parameters: Parameters, *, jobs: int
+) -> dict[str, str]:
+    """Execute notebooks into `folder`, which afterwards holds these and no others.
+
+    Returns, by notebook name, the error of each that failed; that one is saved too, with its error
+    shown. Raises `UserError` before any work for a parameter that a notebook does not have.
+    """
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".notebooks-") as scratch,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,  # one event loop each
+    ):
+        targets = [Path(scratch) / notebook.name for notebook in notebooks]
+        errors = list(pool.map(execute, notebooks, targets, [parameters] * len(targets)))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for target in targets:
+            shutil.move(target, folder / target.name)
+    return {path.stem: error for path, error in zip(notebooks, errors, strict=True) if error}
+
+
+def check_parameters(notebook: Path, parameters: Parameters) -> None:
+    """Raise `UserError` when the notebook lacks one of the parameters."""
+    known = papermill.inspect_notebook(notebook)
+    for name in parameters:
+        if name not in known:
+            raise UserError(
+                f"{notebook.name}: has no parameter {name!r}; its parameters: {', '.join(known)}"
+            )
+
+
+def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
+    """Execute one notebook into `target`; return its error in one line, empty for none."""
+    error = ""
+    try:
+        papermill.execute_notebook(
+            notebook,
+            target,
+            dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=[QUIET_KERNEL],
+        )
+    except PapermillExecutionError as failure:
+        error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
+    except (DeadKernelError, CellTimeoutError) as failure:
+        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    clean(target)
+    return error
+
+
+def clean(path: Path) -> None:
+    """Remove what papermill noted about this machine and the hour; the records tell that."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    nbformat.write(notebook, path)

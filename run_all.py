@@ -1,0 +1,106 @@
+"""Train what is missing, run the notebooks, and make the report: `python run_all.py --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from fmnist_lib import paths
+from fmnist_lib.errors import UserError
+
+EPILOG = """\
+exit status: 0 done; 1 a run or a notebook failed; 2 bad input; 130 interrupted
+
+Finished runs are kept in runs/: the same command goes on where it was interrupted, and a run whose
+settings have not changed is not trained again. The report appears in build/PROFILE/."""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options; exit with status 2 and one line for an unknown one."""
+    parser = OneLineParser(
+        prog="run_all.py",
+        description="Train six classifiers on FashionMNIST and make the report from the runs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--profile",
+        default="paper",
+        metavar="{smoke,paper,study}",
+        help="smoke: shortened runs, two minutes; paper: one run a model (default); "
+        "study: five runs a model",
+    )
+    add("--models", default="", metavar="a,b", help="these models only (default: all six)")
+    add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")
+    add("--jobs", type=int, default=0, metavar="N", help="runs side by side (default: the cores)")
+    add("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="default: cpu")
+    add("--dry-run", action="store_true", help="list the runs and what would be done; do nothing")
+    add("--force", action="store_true", help="train and measure anew what is there already")
+    add("--keep-going", action="store_true", help="go on after a failed run or notebook")
+    add("--output", type=Path, metavar="DIR", help="the report's folder (default: build/PROFILE)")
+    add("--release", action="store_true", help="write report/, the released report")
+    return parser.parse_args(arguments)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without repeating the usage."""
+
+    def error(self, message: str) -> None:
+        """Print the message and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command; return its exit status. Raises `UserError` for bad input."""
+    from fmnist_lib import pipeline, study  # torch comes with them: `--help` need not wait for it
+
+    if options.release and options.output:
+        raise UserError("output: --release always writes report/; leave --output out")
+    if options.jobs < 0:
+        raise UserError(f"jobs: {options.jobs} is not possible; allowed: 1 and more")
+    configs = study.plan(
+        options.profile, models=options.models, seeds=options.seeds, device=options.device
+    )
+    default_output = paths.REPORT if options.release else paths.BUILD / options.profile
+    job = pipeline.Job(
+        profile=options.profile,
+        configs=configs,
+        output=(options.output or default_output).resolve(),
+        jobs=options.jobs or study.usable_cores(),
+        force=options.force,
+        keep_going=options.keep_going,
+        release=options.release,
+    )
+    if options.dry_run:
+        for config in configs:
+            print(f"{config.name:36} {pipeline.state_of(job, config).text}")
+        return 0
+    try:
+        report = pipeline.make_report(job)
+    except pipeline.RunFailedError as error:
+        print(f"run_all.py: failed: {error}", file=sys.stderr)
+        return 1
+    for line in report.notices:
+        print(f"note: {line}", file=sys.stderr)
+    for line in report.failures:
+        print(f"failed: {line}", file=sys.stderr)
+    print(report.folder / "index.html")
+    return 1 if report.failures else 0
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    options = parse_arguments()
+    try:
+        return run(options)
+    except UserError as error:
+        print(f"run_all.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("run_all.py: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":  # workers import this file
+    sys.exit(main())

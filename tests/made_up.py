@@ -1,0 +1,140 @@
+"""Records with chosen numbers, for tests of what is read out of them; not a test.
+
+Labels are those of the real test images; everything else is made up.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from fmnist_lib.config import DATA_SHA256, Stop, make_config
+from fmnist_lib.cost import cost_name
+from fmnist_lib.data import load
+from fmnist_lib.records import (
+    CostRecord,
+    Environment,
+    EpochRow,
+    RunOutput,
+    RunRecord,
+    StopResult,
+    digest_arrays,
+)
+
+ENVIRONMENT = Environment(
+    python="3.13.1",
+    packages={"torch": "2.14.1", "numpy": "2.4.6"},
+    system="Linux 6 x86_64",
+    cpu="A processor",
+    cores=2,
+    threads=1,
+    commit="c0ffee",
+    dirty=False,
+    code_sha256="code",
+    data_sha256=DATA_SHA256,
+    started="2026-01-01T10:00:00+00:00",
+    finished="2026-01-01T10:01:30+00:00",
+)
+PARAMETERS = {"lenet5": 60_000, "vit_tiny": 100_000}  # else 10,000
+
+
+@cache
+def labels(test_images):
+    return load(train_images=1, test_images=test_images).test_labels.numpy()
+
+
+def mistaken(test_images, wrong):
+    """Predictions that are wrong on the images at `wrong`: there, the class after the true one."""
+    predicted = labels(test_images).copy()
+    predicted[wrong] = (predicted[wrong] + 1) % 10
+    return predicted
+
+
+def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, **options):
+    """A run whose test losses are `losses`, and which classifies the test images as `predicted`.
+
+    `probability`, if given, is that of the predicted class. Options: `stops`, `environment`, and
+    settings of the config.
+    """
+    probability = options.pop("probability", None)
+    environment = options.pop("environment", ENVIRONMENT)
+    stops = options.pop("stops", (Stop(),))
+    config = make_config(model=model, seed=seed, stops=stops, **options)
+    true = labels(config.test_images)
+    predicted = true if predicted is None else np.asarray(predicted)
+    arrays = {
+        "predicted": predicted.astype(np.uint8),
+        "probability": np.full(len(true), 0.5) if probability is None else np.array(probability),
+        "probability_of_true": np.full(len(true), 0.25),
+    }
+    arrays = {n: a if n == "predicted" else a.astype(np.float16) for n, a in arrays.items()}
+    history = [make_epoch(number, loss) for number, loss in enumerate(losses, start=1)]
+    record = RunRecord(
+        name=config.name,
+        key=config.key,
+        config=config,
+        parameters=PARAMETERS.get(model, 10_000),
+        macs=7 * PARAMETERS.get(model, 10_000),
+        checkpoint_bytes=4 * PARAMETERS.get(model, 10_000),
+        peak_memory_mib=None,
+        history=history,
+        stops={rule.name: keep(rule, losses, true, arrays) for rule in config.stops},
+        environment=environment,
+        result_digest="0123456789abcdef",
+    )
+    return RunOutput(record, dict.fromkeys(record.stops, arrays), {})
+
+
+def make_epoch(number, test_loss):
+    return EpochRow(
+        epoch=number,
+        train_loss=1 / number,
+        train_accuracy=80.0 + number,
+        test_loss=test_loss,
+        test_accuracy=70.0 + number,
+        train_seconds=10.0 * number,
+        inference_ms=100.0 * number,
+    )
+
+
+def keep(rule, losses, true, arrays):
+    best, last = 1, len(losses)
+    for epoch in range(1, len(losses) + 1):
+        best = epoch if losses[epoch - 1] < losses[best - 1] else best
+        if epoch - best == rule.patience:
+            last = epoch
+            break
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (true, arrays["predicted"]), 1)
+    return StopResult(
+        rule=rule,
+        fired=last - best == rule.patience,
+        best_epoch=best,
+        epochs=last,
+        train_loss=1 / best,
+        train_accuracy=80.0 + best,
+        train_loss_eval=0.5 / best,
+        train_accuracy_eval=81.0 + best,
+        test_loss=losses[best - 1],
+        test_accuracy=100 * np.mean(arrays["predicted"] == true),
+        confusion=confusion.tolist(),
+        weights_sha256="weights",
+        predictions_sha256=digest_arrays(arrays),
+        digest="digest",
+    )
+
+
+def make_cost(config, *, blocks=(9.0, 10.0, 11.0), finished=ENVIRONMENT.finished, name=""):
+    """Times of `config`'s model: training blocks in seconds, the rest chosen to be told apart."""
+    return CostRecord(
+        name=name or cost_name(config),
+        model=config.model,
+        config=config,
+        busy_percent=0.0,
+        block_images=10_048,
+        train_seconds_blocks=list(blocks),
+        scaled_to_images=60_000,
+        inference_images=config.test_images or 10_000,
+        inference_ms_passes=[400.0, 600.0],
+        latency_ms=[float(n) for n in range(1, 12)],
+        environment=ENVIRONMENT.model_copy(update={"finished": finished}),
+    )

@@ -1,0 +1,62 @@
+"""What a notebook shows when it is opened by hand: own records, released ones, or why not."""
+
+import pytest
+
+from fmnist_lib import paths
+from fmnist_lib.errors import UserError
+from fmnist_lib.experiment import run_experiment
+from fmnist_lib.notebook import open_results
+from fmnist_lib.records import RunStore
+from fmnist_lib.study import plan
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A project without any record."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def output():
+    """A finished smoke run of the smallest model."""
+    (config,) = plan("smoke", models="baseline_cnn")
+    return run_experiment(config)
+
+
+def open_smoke(**options):
+    return open_results(models="baseline_cnn", profile="smoke", **options)
+
+
+def test_without_any_record_it_says_what_to_do(folders):
+    with pytest.raises(UserError, match=r"no record of baseline_cnn-s0.*train = True.*run_all.py"):
+        open_smoke()
+
+
+def test_released_records_are_shown_and_labelled(folders, output):
+    RunStore(paths.REPORT / "records").write(output, with_weights=False)
+    results = open_smoke()
+    assert [run.name for run in results.runs] == [output.record.name]
+    assert "released" in results.origin
+
+
+def test_records_of_this_machine_come_before_released_ones(folders, output):
+    for folder in (paths.RUNS, paths.REPORT / "records"):
+        RunStore(folder).write(output)
+    assert "released" not in open_smoke().origin
+
+
+def test_a_folder_given_is_the_only_one_read(folders, output):
+    RunStore(paths.RUNS).write(output)
+    with pytest.raises(UserError, match="elsewhere"):
+        open_smoke(records=folders / "elsewhere")
+
+
+def test_with_train_it_trains_what_is_missing_once(folders, output, capsys):
+    results = open_smoke(train=True)
+    assert results.runs[0].result_digest == output.record.result_digest
+    record = paths.RUNS / output.record.name / "record.json"
+    before = record.stat().st_mtime_ns
+    open_smoke(train=True)
+    assert record.stat().st_mtime_ns == before
