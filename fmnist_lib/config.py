@@ -14,16 +14,25 @@ TRAINING_VERSION = 1
 """Raised by hand whenever the numbers a run produces change; older records are then retrained."""
 
 DATA_SHA256 = "6e1b8248a371b684a8915a1bed4b38233fddf371eb4aedfbefbeecd3adf25313"
-"""One digest of the four decompressed FashionMNIST files; `fmnist_lib.data` verifies the files."""
+"""One name for the whole data set: SHA-256 over a line `name sha256` for each of the four files.
+
+`fmnist_lib.data` verifies every file by itself.
+"""
+
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # as published
+MAX_SEED = 2**32 - 1
 
 Monitor = Literal["test_loss", "validation_loss"]
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+TrainImages = Annotated[int, Field(gt=0, le=TRAIN_IMAGES)]
+TestImages = Annotated[int, Field(gt=0, le=TEST_IMAGES)]
 
 
 class Settings(BaseModel):
     """Base of everything read from outside: frozen, unknown names refused, no silent conversion."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Stop(Settings):
@@ -45,45 +54,57 @@ class RunConfig(Settings):
     """One training of one model. A default is the paper's protocol or an assumption named so."""
 
     model: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     model_options: dict[str, JsonValue] = {}  # keyword arguments of the model's builder
     protocol: Literal["paper", "split"] = (
         "paper"  # split: a validation part leaves the training set
     )
     validation_images: Positive = 10_000  # of the 60,000, stratified; used by `split` alone
-    stops: tuple[Stop, ...] = (Stop(),)  # not part of the key: one record can serve several rules
+    # Not part of the key: one record can serve several rules. Not strict: JSON has no tuples.
+    stops: Annotated[tuple[Stop, ...], Field(strict=False)] = (Stop(),)
     max_epochs: Positive = 100  # generous: early stopping ends every run of the study before it
     batch_size: Positive = 64  # assumption: the paper does not say
     optimizer: Literal["adam"] = "adam"  # assumption, with PyTorch's betas and no weight decay
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # assumption: PyTorch's default for Adam
-    train_images: Positive | None = None  # None: all 60,000; a number makes a shortened run
-    test_images: Positive | None = None  # None: all 10,000
+    train_images: TrainImages | None = None  # None: all of them; a number makes a shortened run
+    test_images: TestImages | None = None
     device: Literal["cpu", "cuda", "mps"] = "cpu"
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_default_model_options(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """An option given at its default value is the same run as one not given."""
-        options = values.get("model_options")
-        if not options or values.get("model") not in MODELS:
+    def _settle_model_options(cls, values: Any) -> Any:  # noqa: ANN401, not checked yet
+        """Check the options, then drop those at their defaults: the same run as without them."""
+        if not isinstance(values, dict):
             return values
-        options, defaults = (  # through JSON, where tuples and lists are one thing
-            json.loads(json.dumps(mapping))
-            for mapping in (options, MODELS[values["model"]].defaults)
+        model, options = values.get("model"), values.get("model_options")
+        if not (isinstance(model, str) and isinstance(options, dict)):
+            return values  # nothing given, or something the fields' own checks refuse
+        check_model(model, options)  # before any is dropped: to Python, 0 is False
+        given, defaults = (  # through JSON, where tuples and lists are one thing
+            json.loads(json.dumps(mapping)) for mapping in (options, MODELS[model].defaults)
         )
-        kept = {k: value for k, value in options.items() if (k, value) not in defaults.items()}
+        kept = {
+            name: float(value) if isinstance(defaults[name], float) else value
+            for name, value in given.items()
+            if value != defaults[name]
+        }
         return {**values, "model_options": kept}
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
-        with torch.device("meta"):  # checks name and options, draws no weights
-            build_model(self.model, **self.model_options)
+        check_model(self.model, self.model_options)
         if not self.stops:
             raise ValueError("stops: at least one stopping rule is needed")
         if len({stop.name for stop in self.stops}) < len(self.stops):
             raise ValueError("stops: the same rule is given twice")
         if self.protocol == "paper" and any(s.monitor == "validation_loss" for s in self.stops):
             raise ValueError("stops: validation_loss needs protocol='split'")
+        images = self.train_images or TRAIN_IMAGES
+        if self.protocol == "split" and self.validation_images >= images:
+            raise ValueError(
+                f"validation_images: {self.validation_images} of {images} training images leave "
+                f"nothing to train on; allowed: 1 to {images - 1}"
+            )
         return self
 
     @property
@@ -105,6 +126,12 @@ class RunConfig(Settings):
         return bool(self.train_images or self.test_images or self.max_epochs < full_epochs)
 
 
+def check_model(name: str, options: dict[str, Any]) -> None:
+    """Raise `OptionError`, a `ValueError`, for what cannot be built; draw no weights."""
+    with torch.device("meta"):
+        build_model(name, **options)
+
+
 def make_config(**settings: Any) -> RunConfig:  # noqa: ANN401, checked by the model
     """Return a `RunConfig`; raise `UserError` with one line that names the first bad setting."""
     try:
@@ -119,5 +146,8 @@ def one_line(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"unknown setting; allowed: {', '.join(RunConfig.model_fields)}"
+        settings = Stop if where.startswith("stops.") else RunConfig
+        message = f"unknown setting; allowed: {', '.join(settings.model_fields)}"
+    elif first["type"] not in ("value_error", "missing"):
+        message += f", not {first['input']!r}"
     return f"{where}: {message}" if where else message

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import cpuinfo
 import torch
@@ -26,11 +26,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe_environment(*, started: str) -> Environment:
-    """Return the environment of something that started at `started` and ends now."""
+def describe_environment() -> Environment:
+    """Return the environment of something that starts now.
+
+    At the start, because the code may be edited while it runs; `ended` adds the end.
+    """
+    started = now()
     return Environment(
         python=platform.python_version(),
-        packages={name: version(name) for name in PACKAGES},
+        packages={name: package_version(name) for name in PACKAGES},
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=cpu_name(),
         cores=os.cpu_count() or 1,
@@ -40,8 +44,21 @@ def describe_environment(*, started: str) -> Environment:
         code_sha256=code_sha256(),
         data_sha256=DATA_SHA256,
         started=started,
-        finished=now(),
+        finished=started,
     )
+
+
+def ended(environment: Environment) -> Environment:
+    """Return the environment of what started in it and ends now."""
+    return environment.model_copy(update={"finished": now()})
+
+
+def package_version(name: str) -> str:
+    """Return a package's version; a folder that Python runs in place has none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def peak_memory_mib() -> float | None:

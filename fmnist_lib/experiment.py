@@ -7,7 +7,7 @@ import torch
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import checkpoint_bytes, count_macs, count_parameters
 from fmnist_lib.data import Dataset, load
-from fmnist_lib.environment import describe_environment, now, peak_memory_mib
+from fmnist_lib.environment import describe_environment, ended, peak_memory_mib
 from fmnist_lib.metrics import confusion_matrix
 from fmnist_lib.models import build_model
 from fmnist_lib.records import (
@@ -44,9 +44,9 @@ def run_experiment(
 
     `on_epoch` is called after every epoch with its metrics. Raises `NonFiniteLossError`.
     """
-    started = now()
-    data = data or load(train_images=config.train_images, test_images=config.test_images)
     with one_thread():
+        environment = describe_environment()
+        data = data or load(train_images=config.train_images, test_images=config.test_images)
         torch.manual_seed(config.seed)
         model = place_model(build_model(config.model, **config.model_options), config)
         parts = split_parts(data, config)
@@ -63,9 +63,9 @@ def run_experiment(
             peak_memory_mib=peak_memory_mib(),
             history=rows,
             stops={name: result for name, (result, _, _) in kept.items()},
-            environment=describe_environment(started=started),
+            environment=ended(environment),
             result_digest=digest_json(
-                [metrics_of(rows), *(result.digest for result, _, _ in kept.values())]
+                [metrics_of(rows), *(kept[name][0].digest for name in sorted(kept))]
             ),
         )
     return RunOutput(

@@ -206,10 +206,9 @@ class RunStore:
         """Store a run: arrays first, the record last, so that a record vouches for its files."""
         folder = self.folder / output.record.name
         for rule, arrays in output.predictions.items():
-            content = safetensors.numpy.save(arrays)
-            write_atomically(folder / f"predictions-{rule}.safetensors", content)
+            write_atomically(folder / f"predictions-{rule}.safetensors", encode_arrays(arrays))
         for rule, arrays in output.weights.items() if with_weights else ():
-            write_atomically(folder / f"weights-{rule}.safetensors", safetensors.numpy.save(arrays))
+            write_atomically(folder / f"weights-{rule}.safetensors", encode_arrays(arrays))
         write_atomically(folder / "record.json", encode(output.record))
 
     def write_cost(self, cost: CostRecord) -> None:
@@ -329,6 +328,15 @@ def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
         f"{name} is {new[name]}, recorded {old[name]}" for name in new if old[name] != new[name]
     ]
     return ", ".join(changes)
+
+
+def encode_arrays(arrays: Arrays) -> bytes:
+    """Return arrays as a safetensors file.
+
+    Laid out row by row first: the format writes memory as it lies, and channels-last weights would
+    come back shuffled.
+    """
+    return safetensors.numpy.save({n: np.asarray(a, order="C") for n, a in arrays.items()})
 
 
 def encode(record: RunRecord | CostRecord) -> bytes:

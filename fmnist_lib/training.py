@@ -1,6 +1,7 @@
 """The loop: one model, one config, the data in memory. Not here: files, plots, processes."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ Row = dict[str, float | int | None]
 
 
 class NonFiniteLossError(RuntimeError):
-    """The training loss became infinite or not a number."""
+    """A loss became infinite or not a number."""
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def train(
 ) -> tuple[list[Row], list[EarlyStopping]]:
     """Train until the last stopping rule has fired; return the history and each rule's best epoch.
 
-    Raises `NonFiniteLossError` naming model, epoch and step.
+    Raises `NonFiniteLossError` naming model and epoch, and in training the step.
     """
     optimizer = make_optimizer(model, config)
     rules = [EarlyStopping(rule) for rule in config.stops]
@@ -128,6 +129,7 @@ def train(
             "train_seconds": train_seconds,
             "inference_ms": inference_ms,
         }
+        check_finite(row, config)
         history.append(row)
         for rule in rules:
             rule.update(row, model)
@@ -135,6 +137,16 @@ def train(
         if all(rule.fired for rule in rules):
             break
     return history, rules
+
+
+def check_finite(row: Row, config: RunConfig) -> None:
+    """Raise `NonFiniteLossError` for a loss that an evaluation found; steps are checked apart."""
+    for name in ("test_loss", "validation_loss"):
+        if row[name] is not None and not math.isfinite(row[name]):
+            raise NonFiniteLossError(
+                f"{config.model}: the {name.replace('_', ' ')} is not finite after epoch "
+                f"{row['epoch']} (seed {config.seed}, learning rate {config.learning_rate})"
+            )
 
 
 def train_epoch(
@@ -161,7 +173,7 @@ def train_epoch(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         sums.append(loss_and_correct(loss * len(batch), logits, targets))
-    sums = torch.stack(sums).cpu()  # one transfer an epoch, none a step
+    sums = torch.stack(sums).cpu().double()  # one transfer an epoch, none a step
     finite = torch.isfinite(sums[:, 0])
     if not finite.all():
         first = int((~finite).nonzero()[0]) + 1
@@ -174,9 +186,12 @@ def train_epoch(
 
 
 def loss_and_correct(summed_loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return summed loss and number of correct predictions as one float64 tensor (2,)."""
+    """Return summed loss and number of correct predictions as one tensor (2,).
+
+    In single precision, in which both are exact: not every device has double.
+    """
     correct = (logits.argmax(1) == labels).sum()
-    return torch.stack((summed_loss.detach().double(), correct.double()))
+    return torch.stack((summed_loss.detach(), correct.to(summed_loss.dtype)))
 
 
 @torch.no_grad()
@@ -188,7 +203,7 @@ def evaluate(model: nn.Module, part: Part) -> Sums:
         logits = model(images)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         sums.append(loss_and_correct(loss, logits, labels))
-    loss, correct = torch.stack(sums).sum(0).tolist()
+    loss, correct = torch.stack(sums).cpu().double().sum(0).tolist()
     return Sums(loss, int(correct), len(part[1]))
 
 

@@ -153,9 +153,9 @@ def table1(results: Results) -> pd.DataFrame:
 
     `train_*` are the running values at the best epoch, `train_*_eval` the re-evaluated ones. Once a
     model has several runs every metric has a `_std` column beside it (sample standard deviation,
-    NaN for a model with one run). `test_accuracy_low` and `_high` are a 95 % interval: over the
-    test images (Wilson) for one run, over the seeds (t) for several, which says how far another
-    training would fall, not another test set.
+    NaN for a model with one run). `test_accuracy_low` and `_high` are a 95 % interval: for one run
+    over the test images (Wilson); for several that of the mean over the seeds (t), which says
+    nothing of other test images.
     """
     runs = run_table(results)
     several = runs.model.duplicated().any()
