@@ -38,11 +38,13 @@ def open_results(
 
 def choose_store(configs: list[RunConfig]) -> tuple[RunStore, str]:
     """Return the first store that has any of the runs, this machine's before the released one."""
-    for folder, origin in (
-        (paths.RUNS, "this machine's records"),
-        (paths.REPORT / "records", "the released records, not trained on this machine"),
+    for store, origin in (
+        (RunStore(paths.RUNS), "this machine's records"),
+        (
+            RunStore(paths.REPORT / "records", read_only=True),
+            "the released records, not trained on this machine",
+        ),
     ):
-        store = RunStore(folder)
         if any(store.find(config) for config in configs):
             return store, origin
     raise UserError(
@@ -55,7 +57,7 @@ def train_here(configs: list[RunConfig]) -> None:
     """Train what this machine's store lacks, in this process, with a progress bar."""
     store = RunStore(paths.RUNS)
     with store.lock():
-        missing = [config for config in configs if store.find(config) is None]
+        missing = [store.with_recorded_rules(c) for c in configs if store.find(c) is None]
         with Progress(missing) as progress:
             for _, outcome in run_many(missing, jobs=1, on_epoch=progress.epoch):
                 if isinstance(outcome, Exception):

@@ -20,7 +20,7 @@ from fmnist_lib.environment import git
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.progress import Progress
-from fmnist_lib.records import RunRecord, RunStore, write_atomically
+from fmnist_lib.records import RunRecord, RunStore, describe_difference, write_atomically
 from fmnist_lib.reporting.analysis import load_results
 from fmnist_lib.reporting.execute import execute_notebooks
 from fmnist_lib.reporting.publish import write_figures, write_tables
@@ -43,7 +43,9 @@ class Job:
     keep_going: bool = False
     release: bool = False
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
-    released: RunStore = field(default_factory=lambda: RunStore(paths.REPORT / "records"))
+    released: RunStore = field(
+        default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
+    )
 
     @property
     def models(self) -> list[str]:
@@ -131,7 +133,9 @@ def check_output(job: Job) -> None:
 def train_missing(job: Job, report: Report) -> list[RunRecord]:
     """Train what has no record, store it, and return the records of all runs that succeeded."""
     states = [state_of(job, config) for config in job.configs]
-    missing = [state.config for state in states if state.record is None]
+    missing = [
+        job.store.with_recorded_rules(state.config) for state in states if state.record is None
+    ]
     if missing:
         tell(f"training {len(missing)} of {len(states)} runs, {job.jobs} side by side")
     with Progress(missing) as progress:
@@ -152,7 +156,7 @@ def find_record(job: Job, config: RunConfig) -> RunRecord | None:
 def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
     """Time each model once, one after another, now that nothing of ours runs beside it."""
     for config in one_a_model(records):
-        if not job.force and job.store.find_cost(cost_name(config)):
+        if not job.force and has_cost(job, config):
             continue
         tell(f"timing {MODELS[config.model].title} alone")
         data = load(train_images=config.train_images, test_images=config.test_images)
@@ -162,15 +166,28 @@ def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
         job.store.write_cost(cost)
 
 
+def has_cost(job: Job, config: RunConfig) -> bool:
+    """Return whether a model was timed: on this machine, or for a release by the one before."""
+    if job.store.find_cost(cost_name(config)):
+        return True
+    return job.release and any(same_but_seed(cost.config, config) for cost in job.released.costs())
+
+
+def same_but_seed(one: RunConfig, other: RunConfig) -> bool:
+    """Return whether two runs take the same time: they differ at most in seed and rules."""
+    return not describe_difference(one.model_copy(update={"seed": other.seed}), other)
+
+
 def one_a_model(records: Sequence[RunRecord]) -> list[RunConfig]:
     """Return the config of each model's first run."""
     return list({record.config.model: record.config for record in reversed(records)}.values())[::-1]
 
 
 def collect(job: Job, records: Sequence[RunRecord]) -> str:
-    """Put the report's records, and no others, into its folder; return what it is made from.
+    """Put the report's records into its folder; return what the report is made from.
 
-    That is one digest of records, notebooks, library and plan: equal digests, equal reports.
+    That is one digest of records, notebooks, library and plan: equal digests, equal reports. Other
+    records leave the folder, but for a release, whose evidence only ever grows.
     """
     target = job.output / "records"
     with tempfile.TemporaryDirectory(dir=job.output, prefix=".records-") as scratch:
@@ -181,7 +198,9 @@ def collect(job: Job, records: Sequence[RunRecord]) -> str:
         for config in one_a_model(records):
             if cost := job.store.find_cost(cost_name(config)):
                 fresh.write_cost(cost)
-        replace_folder(fresh.folder, target)
+        if not job.release:
+            shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(fresh.folder, target, dirs_exist_ok=True)
     sources = sorted(
         path
         for folder, pattern in ((paths.ROOT / "fmnist_lib", "**/*"), (paths.NOTEBOOKS, "*.ipynb"))
@@ -192,14 +211,6 @@ def collect(job: Job, records: Sequence[RunRecord]) -> str:
     for path in [*sources, *sorted(target.rglob("*.json"))]:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def replace_folder(fresh: Path, target: Path) -> None:
-    """Put the content of one folder in the place of another."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    for path in fresh.iterdir():
-        shutil.move(path, target / path.name)
 
 
 def is_current(job: Job, made_from: str) -> bool:

@@ -171,8 +171,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 class RunStore:
     """A folder of runs. Files are checked when read; damaged runs are set aside and named."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = Path(folder)
+        self.read_only = read_only  # what is damaged there is named, but stays where it is
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -254,6 +255,15 @@ class RunStore:
             )
         return min(reasons, key=len)  # the nearest relative
 
+    def with_recorded_rules(self, config: RunConfig) -> RunConfig:
+        """Return the run with the rules its record has besides, so that training anew loses none."""
+        try:
+            recorded = [kept.rule for kept in self.read(config.name).stops.values()]
+        except DamagedRecordError:  # or none at all
+            return config
+        more = tuple(rule for rule in recorded if rule not in config.stops)
+        return config.model_copy(update={"stops": config.stops + more})
+
     def find_cost(self, name: str) -> CostRecord | None:
         """Return the cost record of that name, or None; a damaged one is set aside likewise."""
         path = self.folder / "costs" / f"{name}.json"
@@ -267,8 +277,9 @@ class RunStore:
 
     def _reject(self, path: Path, fault: str) -> None:
         try:
-            fault += f" (kept as {set_aside(path, self.folder)})"
-        except OSError as error:  # a store that may only be read: nothing is lost
+            if not self.read_only:
+                fault += f" (kept as {set_aside(path, self.folder)})"
+        except OSError as error:  # nothing is lost
             fault += f" (could not be set aside: {error.strerror})"
         warnings.warn(fault, stacklevel=3)
 
@@ -310,8 +321,9 @@ class RunStore:
         return [self.read(name) for name in self.names()]
 
     def costs(self) -> list[CostRecord]:
-        """Return all cost records; raise `DamagedRecordError` at the first bad one."""
-        return [decode(path, CostRecord) for path in sorted(self.folder.glob("costs/*.json"))]
+        """Return all cost records but damaged ones, of which `find_cost` tells."""
+        names = sorted(path.stem for path in self.folder.glob("costs/*.json"))
+        return [cost for name in names if (cost := self.find_cost(name))]
 
     def copy(self, record: RunRecord, other: "RunStore", *, with_weights: bool = False) -> None:
         """Copy a run into another store (without its weights unless asked)."""

@@ -62,7 +62,7 @@ def test_it_is_clean_and_readable_as_a_file(notebook):
     for cell in code_cells(notebook):
         assert cell.outputs == []
         assert cell.execution_count is None
-        assert set(cell.metadata) <= {"tags"}
+        assert set(cell.metadata) <= {"tags", "jupyter"}
     assert all(tags_of(cell) <= TAGS for cell in notebook.cells)
 
 
@@ -96,6 +96,8 @@ def test_parameters_are_the_same_four_with_plain_defaults(notebook):
 def test_sentences_hide_their_code(notebook):
     for cell in code_cells(notebook):
         assert ("say" in calls(cell)) == ("hide-input" in tags_of(cell)), cell.id
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)  # in JupyterLab
+        assert hidden == ("hide-input" in tags_of(cell)), cell.id
 
 
 def test_every_table_and_figure_has_a_name_of_its_own():

@@ -3,6 +3,7 @@
 import pytest
 
 from fmnist_lib import pipeline
+from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.pipeline import Job, check_release, one_a_model, state_of
@@ -59,3 +60,13 @@ def test_costs_are_measured_once_a_model_whatever_the_seeds():
         ("lenet5", 0),
         ("baseline_cnn", 0),
     ]
+
+
+def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):
+    store = RunStore(tmp_path)
+    (config,) = plan("smoke", models="baseline_cnn")
+    assert store.with_recorded_rules(config) == config
+    store.write(run_experiment(config))
+    wanted = config.model_copy(update={"stops": (Stop(patience=7),)})
+    assert store.find(wanted) is None
+    assert store.with_recorded_rules(wanted).stops == (Stop(patience=7), Stop())

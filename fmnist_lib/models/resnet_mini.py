@@ -25,12 +25,13 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.norm2 = nn.BatchNorm2d(channels_out)
+        self.stride = stride
         self.shortcut: nn.Module | None = None
         if shortcut and channels_in == channels_out and stride == 1:
             self.shortcut = nn.Identity()
         elif shortcut:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride=stride),
+                nn.Conv2d(channels_in, channels_out, kernel_size=1),
                 nn.BatchNorm2d(channels_out),
             )
 
@@ -38,7 +39,12 @@ class ResidualBlock(nn.Module):
         """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
         residual = F.relu(self.norm1(self.conv1(x)))
         residual = self.norm2(self.conv2(residual))
-        return F.relu(residual if self.shortcut is None else residual + self.shortcut(x))
+        if self.shortcut is None:
+            return F.relu(residual)
+        # The projection's stride is taken here, which gives the same numbers: PyTorch's CPU library
+        # writes beyond its memory in the backward pass of a strided 1×1 convolution with few
+        # channels (oneDNN issue 6035) and crashes processors without AVX-512.
+        return F.relu(residual + self.shortcut(x[..., :: self.stride, :: self.stride]))
 
 
 def residual_stage(

@@ -8,16 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.data import BYTES, MEAN, SHA256, STD
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import METRICS, Results, row_of
 from fmnist_lib.reporting.contradictions import contradictions
-from fmnist_lib.reporting.paper import REPORTED, TEST_IMAGES, TRAIN_IMAGES
+from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.reporting.words import name_of
 
 Look = dict[str, dict[str, str]]
-ASSUMPTION = "assumption"
 EPOCHS = ".3g"  # 16 for one run, 16.4 for the mean of several
 
 # --- one model ---
@@ -294,68 +291,3 @@ CONTRADICTIONS: Look = {
 def contradictions_table() -> pd.DataFrame:
     """One row a contradiction within the paper: title, says, arithmetic, where."""
     return pd.DataFrame(contradictions())
-
-
-# --- how it was made ---
-
-
-def protocol(config: RunConfig) -> pd.DataFrame:
-    """The settings of a run: setting, value, source (a place in the paper, or our assumption)."""
-    stop = config.stops[0]
-    rows = [
-        ("Training images", f"{config.train_images or TRAIN_IMAGES:,}", "section 3.1"),
-        ("Test images", f"{config.test_images or TEST_IMAGES:,}", "section 3.1"),
-        ("Validation images", "none", "section 3.2"),
-        ("Augmentation", "none", "section 3.1"),
-        ("Pixels", "normalised", "section 3.1"),
-        ("… by mean and standard deviation", f"{MEAN:.4f}, {STD:.4f}", ASSUMPTION),
-        ("Stopping watches", f"the {stop.monitor.replace('_', ' ')}", "section 3.2"),
-        ("Patience", f"{stop.patience} epochs", "section 3.2"),
-        ("Epoch reported", "the one of the lowest watched loss", "Table 1, column E"),
-        ("Loss", "cross-entropy", ASSUMPTION),
-        ("Optimiser", config.optimizer.capitalize(), ASSUMPTION),
-        ("Learning rate", f"{config.learning_rate:g}, constant", ASSUMPTION),
-        ("Batch", f"{config.batch_size} images", ASSUMPTION),
-        ("Limit on epochs", f"{config.max_epochs}", ASSUMPTION),
-        ("Arithmetic", "32-bit floating point", ASSUMPTION),
-        ("Device", f"{config.device}, one thread a run", ASSUMPTION),
-    ]
-    return pd.DataFrame(rows, columns=["setting", "value", "source"])
-
-
-def data_files() -> pd.DataFrame:
-    """The four files of the data set, unpacked: file, bytes, sha256."""
-    rows = [(name, BYTES[name], digest) for name, digest in SHA256.items()]
-    return pd.DataFrame(rows, columns=["file", "bytes", "sha256"])
-
-
-def machines(results: Results) -> pd.DataFrame:
-    """The environments that the records come from, one a column; hashes shortened to 12 digits."""
-    rows = analysis.environments(results)
-    for column in ("data", "code"):
-        rows[column] = rows[column].str[:12]
-    table = rows.T.rename(columns=lambda place: f"environment {place + 1}")
-    return table.rename_axis("what").reset_index()
-
-
-RUNS: Look = {
-    "formats": {"minutes": ".1f"},
-    "columns": {
-        "name": "Run",
-        "epochs": "Epochs",
-        "started": "Started",
-        "minutes": "Minutes",
-        "digest": "Digest",
-        "commit": "Commit",
-    },
-}
-
-
-def runs(results: Results) -> pd.DataFrame:
-    """One row a run: name, epochs, started, minutes, digest, commit (12 digits, + if changed)."""
-    rows = analysis.provenance(results)
-    commit = [
-        None if run.commit is None else run.commit[:12] + ("+" if run.dirty else "")
-        for run in rows.itertuples()
-    ]
-    return rows.assign(commit=commit)[["name", "epochs", "started", "minutes", "digest", "commit"]]

@@ -1,9 +1,8 @@
 """Tables become figures: every function takes DataFrames of `analysis` and returns a Figure.
 
-Not here: computing what is shown (`analysis`), colours, fonts and files (`style`), captions. With
-one seed a model's curve is that run's; with several it is their mean over the epochs that all of
-them ran, in a band from the least to the greatest, and each longer run goes on as a thin line.
-Accuracies are in percent, losses are means per image.
+Figures over epochs come from `curves` and are found here too. Not here: computing what is shown
+(`analysis`), colours, fonts and files (`style`), where labels go (`labels`), captions. Accuracies
+are in percent, losses are means per image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,29 +13,45 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.legend_handler import HandlerTuple
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from fmnist_lib.reporting.paper import ReportedModel
+from fmnist_lib.reporting.curves import (
+    accuracy_curves,
+    along,
+    learning_curves,
+    log_axis,
+    loss_curves,
+    time_per_epoch,
+)
+from fmnist_lib.reporting.labels import place_labels
 from fmnist_lib.reporting.style import (
     COLOURS,
     FAINT,
     GRID,
     INK,
-    LOOKS,
+    PAPER_MARK,
     QUIET,
     WIDTH,
     ink_on,
+    legend_above,
+    mark,
     ordered,
-    place_labels,
-    spread_vertically,
+    sample,
     styled,
     text_colour,
 )
 from fmnist_lib.reporting.words import name_of
+
+__all__ = [
+    "accuracy_against",
+    "accuracy_curves",
+    "against_paper",
+    "confused_images",
+    "confusion_heatmap",
+    "learning_curves",
+    "loss_curves",
+    "per_class_scores",
+    "time_per_epoch",
+]
 
 # What a column measures, as an axis says it.
 AXIS_TITLES: Mapping[str, str] = MappingProxyType(
@@ -51,319 +66,6 @@ AXIS_TITLES: Mapping[str, str] = MappingProxyType(
         "latency_ms_median": "Inference time for one image (ms)",
     }
 )
-TRAIN_DASHES = (
-    4,
-    1.5,
-)  # where panels keep the models apart, dashes mean train and solid means test
-
-Runs = pd.DataFrame  # rows of `analysis.histories`
-
-
-# Curves over epochs
-
-
-@styled
-def accuracy_curves(
-    histories: Runs, *, models: Sequence[str] | None = None, monitor: str = "test_loss"
-) -> Figure:
-    """The paper's Figure 1: train and test accuracy over epochs, one panel a model.
-
-    `monitor` is the column whose lowest value decides the best epoch.
-    """
-    return _panels(histories, models, monitor, "accuracy", "Accuracy (%)", "{:.2f} %")
-
-
-@styled
-def loss_curves(
-    histories: Runs, *, models: Sequence[str] | None = None, monitor: str = "test_loss"
-) -> Figure:
-    """The paper's Figure 3: train and test loss over epochs, one panel a model."""
-    return _panels(histories, models, monitor, "loss", "Loss per image (nats)", "{:.3f}")
-
-
-@styled
-def learning_curves(
-    histories: Runs,
-    model: str,
-    reported: ReportedModel | None = None,
-    *,
-    monitor: str = "test_loss",
-) -> Figure:
-    """One model's loss and accuracy over epochs, beside where the paper's run ended up."""
-    runs = histories[histories.model == model]
-    best = _best_rows(runs, monitor)
-    figure = Figure(figsize=(WIDTH, 3.3))
-    panels = figure.subplots(1, 2)
-    ends: list[list[Annotation]] = []
-    for axes, measure, label in zip(
-        panels, ("loss", "accuracy"), ("Loss per image (nats)", "Accuracy (%)"), strict=True
-    ):
-        _draw_train_and_test(axes, runs, best, model, measure)
-        axes.set(xlabel="Epoch", ylabel=label)
-        _epoch_axis(axes, runs.epoch.max())
-        last = runs[runs.epoch == runs.epoch.max()]
-        ends.append(
-            [
-                _label_at_edge(axes, last[f"{split}_{measure}"].mean(), split, text_colour(model))
-                for split in ("train", "test")
-            ]
-        )
-        if reported is not None:
-            for split in ("train", "test"):
-                value = getattr(reported, f"{split}_{measure}")
-                _mark_paper(axes, reported.best_epoch, value)
-    shown = _best_words(best)
-    handles = {f"best epoch ({shown})": _best_handle(model)}
-    if reported is not None:
-        handles[f"the paper's best epoch ({reported.best_epoch})"] = _paper_handle()
-    if runs.seed.nunique() > 1:
-        handles[f"range of {runs.seed.nunique()} seeds"] = Patch(color=COLOURS[model], alpha=0.2)
-    _legend_above(figure, handles)
-    for labels in ends:
-        spread_vertically(labels)
-    if reported is not None:
-        for axes, measure in zip(panels, ("loss", "accuracy"), strict=True):
-            _label_paper(axes, reported, measure)
-    return figure
-
-
-@styled
-def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figure:
-    """The paper's Figure 2: seconds to train and milliseconds to test, epoch by epoch.
-
-    `table2` adds, in a strip on the right, what was measured alone on the machine: mean and
-    standard deviation.
-    """
-    models = ordered(histories.model)
-    figure = Figure(figsize=(WIDTH, 5.0))
-    alone = table2 is not None
-    grid = figure.subplots(
-        2,
-        2 if alone else 1,
-        squeeze=False,
-        sharex="col",
-        sharey="row",
-        width_ratios=[9, 1][: 1 + alone],
-    )
-    columns = {"train_seconds": "Training an epoch (s)", "inference_ms": "Testing (ms)"}
-    labels: list[list[Annotation]] = []
-    for row, (column, label) in zip(grid, columns.items(), strict=True):
-        for model in models:
-            look = LOOKS[model]
-            _draw(row[0], histories[histories.model == model], column, look.colour, look.dashes)
-        row[0].set_ylabel(label)
-        _epoch_axis(row[0], histories.epoch.max())
-        shown = [histories[column]]
-        if table2 is not None:
-            shown += [_draw_alone(row[1], table2[table2.model.isin(models)], column)]
-        _log_axis(row[0], "y", pd.concat(shown))
-        labels.append([_label_model(row[-1], histories, table2, model, column) for model in models])
-    grid[1][0].set_xlabel("Epoch")
-    if alone:
-        grid[1][1].set_xlabel("alone")
-        grid[1][1].set(xticks=[], xlim=(-1, 1))
-    for column_labels in labels:
-        spread_vertically(column_labels)
-    return figure
-
-
-def _panels(
-    histories: Runs,
-    models: Sequence[str] | None,
-    monitor: str,
-    measure: str,
-    label: str,
-    form: str,
-) -> Figure:
-    """Small multiples: train and test of a measure, the other models' test curves faint behind."""
-    models = ordered(histories.model if models is None else models)
-    histories = histories[histories.model.isin(models)]
-    across = {1: 1, 2: 2, 4: 2}.get(len(models), 3)
-    down = -(-len(models) // across)
-    figure = Figure(figsize=(WIDTH, 0.7 + 2.15 * down))
-    first: Axes | None = None
-    for place, model in enumerate(models):
-        axes = figure.add_subplot(down, across, place + 1, sharex=first, sharey=first)
-        first = first or axes
-        for other in models:
-            if other != model:
-                runs = histories[histories.model == other]
-                means = runs.groupby("epoch")[f"test_{measure}"].mean()
-                axes.plot(means.index, means, color=FAINT, linewidth=0.7, zorder=1)
-        runs = histories[histories.model == model]
-        best = _best_rows(runs, monitor)
-        _draw_train_and_test(axes, runs, best, model, measure, mark_train=False)
-        axes.set_title(name_of(model), color=text_colour(model), pad=15)
-        reached = best[f"test_{measure}"]
-        axes.annotate(
-            f"{form.format(reached.mean())} at epoch {_best_words(best)}",
-            (0, 1),
-            xytext=(0, 4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            color=QUIET,
-        )
-        at_left, at_bottom = place % across == 0, place + across >= len(models)
-        axes.set_ylabel(label if at_left else "")
-        axes.set_xlabel("Epoch" if at_bottom else "")
-        axes.tick_params(labelleft=at_left, labelbottom=at_bottom)
-        _epoch_axis(axes, histories.epoch.max())
-    handles: dict[str, object] = {
-        "test": Line2D([], [], color=INK),
-        "train (running)": Line2D([], [], color=INK, dashes=TRAIN_DASHES),
-        "best epoch": tuple(_best_handle(model) for model in models[:3]),
-    }
-    if len(models) > 1:
-        handles["test, other models"] = Line2D([], [], color=FAINT, linewidth=0.7)
-    if histories.seed.nunique() > 1:
-        handles[f"range of {histories.seed.nunique()} seeds"] = Patch(color=INK, alpha=0.2)
-    _legend_above(figure, handles)
-    return figure
-
-
-def _draw_train_and_test(
-    axes: Axes, runs: Runs, best: Runs, model: str, measure: str, *, mark_train: bool = True
-) -> None:
-    colour = COLOURS[model]
-    _draw(axes, runs, f"train_{measure}", colour, TRAIN_DASHES)
-    _draw(axes, runs, f"test_{measure}", colour, ())
-    for split in ("train", "test") if mark_train else ("test",):
-        axes.plot(best.epoch, best[f"{split}_{measure}"], **_best_style(model), gid=f"best-{split}")
-
-
-def _draw(axes: Axes, runs: Runs, column: str, colour: str, dashes: tuple[float, ...]) -> None:
-    """One model's column over epochs; the line's gid says which."""
-    values = runs.pivot(index="epoch", columns="seed", values=column)  # (epochs, seeds)
-    shared = values.dropna()
-    style = {"color": colour, "dashes": dashes} if dashes else {"color": colour}
-    if values.shape[1] > 1:
-        several = values[values.count(axis=1) > 1]
-        axes.fill_between(
-            several.index, several.min(axis=1), several.max(axis=1), color=colour, alpha=0.2, lw=0
-        )
-        for seed in values:
-            longer = values[seed].dropna().loc[shared.index[-1] :]
-            axes.plot(longer.index, longer, **style, linewidth=0.6)
-    axes.plot(
-        shared.index,
-        shared.mean(axis=1),
-        **style,
-        marker="." if len(shared) == 1 else "",  # a line of one point would not be seen
-        gid=f"{runs.model.iloc[0]}-{column}",
-    )
-
-
-def _best_rows(runs: Runs, monitor: str) -> Runs:
-    """The row of each seed's best epoch."""
-    return runs.loc[runs.groupby("seed")[monitor].idxmin()]
-
-
-def _best_words(best: Runs) -> str:
-    low, high = best.epoch.min(), best.epoch.max()
-    return f"{low}" if low == high else f"{low}–{high}"
-
-
-def _best_style(model: str) -> dict[str, object]:
-    return {
-        "marker": LOOKS[model].marker,
-        "color": COLOURS[model],
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.8,
-        "linestyle": "none",
-        "zorder": 3,
-    }
-
-
-def _best_handle(model: str) -> Line2D:
-    return Line2D([], [], **_best_style(model))
-
-
-_PAPER = {
-    "marker": "d",
-    "markersize": 7,
-    "color": INK,
-    "markerfacecolor": "white",
-    "markeredgewidth": 1.2,
-    "linestyle": "none",
-    "zorder": 4,
-}
-
-
-def _paper_handle() -> Line2D:
-    return Line2D([], [], **_PAPER)
-
-
-def _mark_paper(axes: Axes, across: float, up: float) -> None:
-    axes.plot([across], [up], **_PAPER, gid="paper")
-
-
-def _label_paper(axes: Axes, reported: ReportedModel, measure: str) -> None:
-    """Name the paper's two points, off the curves."""
-    points = [
-        (reported.best_epoch, getattr(reported, f"{split}_{measure}"))
-        for split in ("train", "test")
-    ]
-    curves = [line.get_xydata() for line in axes.get_lines()]
-    texts = ["paper, train", "paper, test"]
-    place_labels(axes, points, texts, [INK, INK], clear=np.concatenate(curves))
-
-
-def _epoch_axis(axes: Axes, last: int) -> None:
-    axes.set_xlim(0 if last > 1 else 0.5, last + max(0.5, 0.02 * last))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _log_axis(axes: Axes, which: str, values: pd.Series) -> None:
-    """A logarithmic axis with plain numbers; wide enough that at least one of them is on it."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axes.set(**{f"{which}scale": "log", f"{which}lim": (values.min() / 1.6, values.max() * 1.6)})
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    axis.set_minor_locator(LogLocator(subs=()))
-
-
-def _draw_alone(axes: Axes, table2: pd.DataFrame, column: str) -> pd.Series:
-    for row in table2.itertuples():
-        mean, std = getattr(row, f"{column}_mean"), getattr(row, f"{column}_std")
-        axes.errorbar(
-            [0], [mean], yerr=[std], **_best_style(row.model) | {"ecolor": COLOURS[row.model]}
-        )
-    axes.tick_params(left=False, labelleft=False)
-    return table2[f"{column}_mean"]
-
-
-def _label_model(
-    axes: Axes, histories: Runs, table2: pd.DataFrame | None, model: str, column: str
-) -> Annotation:
-    runs = histories[histories.model == model]
-    value = runs[runs.epoch == runs.epoch.max()][column].mean()
-    if table2 is not None and (table2.model == model).any():
-        value = table2[table2.model == model][f"{column}_mean"].item()
-    return _label_at_edge(axes, value, name_of(model), text_colour(model))
-
-
-def _label_at_edge(axes: Axes, value: float, text: str, colour: str) -> Annotation:
-    """A label right of the axes at the height of a value."""
-    return axes.annotate(
-        text,
-        (1, value),
-        xytext=(4, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        annotation_clip=False,
-    )
-
-
-def _legend_above(figure: Figure, handles: Mapping[str, object]) -> None:
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper left",
-        ncols=len(handles),
-        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.4)},
-    )
 
 
 # Classes
@@ -448,7 +150,7 @@ def per_class_scores(per_class: pd.DataFrame) -> Figure:
             gid=score,
         )
     axes.set_yticks(rows.index, rows["class"])
-    axes.set(xlabel="Score (%)", ylabel="Class", ylim=(-0.6, len(rows) - 0.4))
+    axes.set(xlabel="Score (%)", ylim=(-0.6, len(rows) - 0.4))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper left", ncols=len(_SCORES))
@@ -468,10 +170,14 @@ def confused_images(
 
     `probabilities` (0 to 1) are those of the predicted class.
     """
-    pixels = np.asarray(images).reshape(len(true), *np.shape(images)[-2:])
-    rows = -(-len(pixels) // columns)
+    pixels = np.asarray(images).reshape(-1, *np.shape(images)[-2:])
+    rows = max(1, -(-len(pixels) // columns))
+    captions = [f"{one}\n→ {other}" for one, other in zip(true, predicted, strict=True)]
+    if probabilities is not None:
+        shares = [f"{100 * probability:.0f} %" for probability in probabilities]
+        captions = [f"{text}\nat {share}" for text, share in zip(captions, shares, strict=True)]
     figure = Figure(figsize=(WIDTH, (1.55 if probabilities is None else 1.7) * rows))
-    for place, image in enumerate(pixels):
+    for place, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         # Enlarged here, since a viewer may smooth what it enlarges itself.
         axes.imshow(
@@ -481,9 +187,6 @@ def confused_images(
             vmax=pixels.max(),
             interpolation="none",
         )
-        caption = f"{true[place]}\n→ {predicted[place]}"
-        if probabilities is not None:
-            caption += f"\nat {100 * probabilities[place]:.0f} %"
         axes.set_xlabel(caption)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
@@ -502,53 +205,37 @@ def accuracy_against(
     """Test accuracy with its 95 % interval against a cost on a logarithmic axis.
 
     `summary` has one row a model (index). `pareto` names the models of the front, which is drawn
-    as the best accuracy to be had at each cost; `label` is the cost's axis title where
+    as the best accuracy to be had up to each cost; `label` is the cost's axis title where
     `AXIS_TITLES` has none.
     """
     rows = summary.dropna(subset=[column, "test_accuracy"])
     rows = rows.loc[ordered(rows.index)]
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots()
-    _log_axis(axes, "x", rows[column])
-    handles: dict[str, object] = {}
+    log_axis(axes, "x", rows[column], room=0.3)
+    for model, row in rows.iterrows():
+        _draw_interval(axes, model, row, (row[column], row.test_accuracy), "yerr")
+    handles = {"95 % interval": sample(**_INTERVAL_SAMPLE, marker="|", markersize=12)}
+    drawn = [
+        [(row[column], height) for height in np.linspace(*row[list(_INTERVAL)], 25)]
+        for _, row in rows.iterrows()
+    ]
     if len(pareto):
-        front = rows.loc[list(pareto)].sort_values(column)
-        axes.step(
-            front[column],
-            front.test_accuracy,
-            where="post",
-            color="#8c8c8c",
-            linewidth=1,
-            dashes=(4, 2),
-            zorder=1,
-            gid="pareto",
-        )
-        handles["Pareto front: nothing cheaper is as accurate"] = Line2D(
-            [], [], color="#8c8c8c", linewidth=1, dashes=(4, 2)
-        )
-    for row in rows.itertuples():
-        axes.errorbar(
-            [getattr(row, column)],
-            [row.test_accuracy],
-            yerr=_arms(row),
-            **_best_style(row.Index) | {"markersize": 8, "ecolor": COLOURS[row.Index]},
-            elinewidth=1.2,
-        )
-    handles["95 % interval"] = Line2D(
-        [], [], color=INK, marker="|", markersize=12, linestyle="none", markeredgewidth=1.2
-    )
+        front = _steps(rows.loc[list(pareto), [column, "test_accuracy"]].to_numpy())
+        axes.plot(*front.T, **_FRONT, gid="pareto")
+        drawn.append(along(front, steps=40))
+        handles["Pareto front: the best accuracy up to each cost"] = sample(**_FRONT)
     axes.set(
         xlabel=f"{label or AXIS_TITLES[column]}, log scale", ylabel=AXIS_TITLES["test_accuracy"]
     )
-    _legend_above(figure, handles)
-    bars = [
-        (getattr(row, column), height)
-        for row in rows.itertuples()
-        for height in np.linspace(row.test_accuracy_low, row.test_accuracy_high, 25)
-    ]
-    points = list(zip(rows[column], rows.test_accuracy, strict=True))
-    colours = [text_colour(model) for model in rows.index]
-    place_labels(axes, points, list(map(name_of, rows.index)), colours, clear=np.array(bars))
+    legend_above(figure, handles)
+    place_labels(
+        axes,
+        rows[[column, "test_accuracy"]].to_numpy(),
+        [name_of(model) for model in rows.index],
+        [text_colour(model) for model in rows.index],
+        clear=np.concatenate(drawn),
+    )
     return figure
 
 
@@ -556,42 +243,52 @@ def accuracy_against(
 def against_paper(table1: pd.DataFrame, reported_table1: pd.DataFrame) -> Figure:
     """Test accuracy of each model: ours with its 95 % interval, the paper's, and the difference."""
     ours = table1.set_index("model")
+    ours = ours.loc[ordered(ours.index)]
     theirs = reported_table1.set_index("model").test_accuracy
-    models = ordered(ours.index)
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(models)))
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.42 * len(ours)))
     axes = figure.subplots()
-    for place, model in enumerate(models):
-        row = ours.loc[model]
+    beside = {"textcoords": "offset points", "annotation_clip": False}
+    for place, (model, row) in enumerate(ours.iterrows()):
         if model in theirs:
-            axes.hlines(place, *sorted((theirs[model], row.test_accuracy)), color=FAINT, lw=3)
-            _mark_paper(axes, theirs[model], place)
-            axes.annotate(
-                f"{row.test_accuracy - theirs[model]:+.2f}".replace("-", "−"),
-                (1, place),
-                xytext=(6, 0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                va="center",
-            )
-        axes.errorbar(
-            [row.test_accuracy],
-            [place],
-            xerr=_arms(row),
-            **_best_style(model) | {"markersize": 8, "ecolor": COLOURS[model]},
-            elinewidth=1.2,
-        )
-    axes.set_yticks(range(len(models)), map(name_of, models))
-    for tick, model in zip(axes.get_yticklabels(), models, strict=True):
+            axes.plot([theirs[model], row.test_accuracy], [place, place], color=FAINT, linewidth=4)
+            axes.plot([theirs[model]], [place], **PAPER_MARK, gid=f"paper-{model}")
+            difference = f"{row.test_accuracy - theirs[model]:+.2f}".replace("-", "−")
+            at = {"xycoords": ("axes fraction", "data"), "va": "center", "ha": "right"}
+            axes.annotate(difference, (1, place), xytext=(52, 0), **at, **beside)
+        _draw_interval(axes, model, row, (row.test_accuracy, place), "xerr")
+    heading = {"xycoords": "axes fraction", "va": "bottom", "ha": "right", "color": QUIET}
+    axes.annotate("difference\n(points)", (1, 1), xytext=(52, 2), **heading, **beside)
+    axes.set_yticks(range(len(ours)), map(name_of, ours.index))
+    for tick, model in zip(axes.get_yticklabels(), ours.index, strict=True):
         tick.set_color(text_colour(model))
-    axes.set(xlabel=AXIS_TITLES["test_accuracy"], ylim=(len(models) - 0.5, -0.5))
+    axes.set(xlabel=AXIS_TITLES["test_accuracy"], ylim=(len(ours) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
+    interval = sample(**_INTERVAL_SAMPLE, marker="_", markersize=22)
+    marks = tuple(sample(**mark(model)) for model in ours.index[:3])
+    legend_above(
+        figure, {"here": marks, "95 % interval": interval, "the paper": sample(**PAPER_MARK)}
+    )
     return figure
 
 
-def _arms(row: pd.Series) -> list[list[float]]:
-    """How far the interval reaches below and above the accuracy."""
-    return [
-        [row.test_accuracy - row.test_accuracy_low],
-        [row.test_accuracy_high - row.test_accuracy],
-    ]
+_INTERVAL = ("test_accuracy_low", "test_accuracy_high")
+_INTERVAL_SAMPLE = {"color": QUIET, "linestyle": "none", "markeredgewidth": 1.2}
+_FRONT = {"color": "#8c8c8c", "linewidth": 1, "dashes": (4, 2), "zorder": 1}
+
+
+def _draw_interval(
+    axes: Axes, model: str, row: pd.Series, at: tuple[float, float], which: str
+) -> None:
+    """A model's accuracy as its marker, and the interval as a line along x or y (`which`)."""
+    low, high = (abs(row.test_accuracy - row[bound]) for bound in _INTERVAL)
+    look = mark(model, scale=1.3)
+    arms = {which: [[low], [high]], "ecolor": COLOURS[model], "elinewidth": 1.2}
+    axes.errorbar([at[0]], [at[1]], **arms, **look)
+
+
+def _steps(points: np.ndarray) -> np.ndarray:
+    """The corners of a staircase through points (n, 2), level from each to the next's place."""
+    points = points[np.argsort(points[:, 0], kind="stable")]
+    across, up = points.repeat(2, axis=0).T
+    return np.column_stack([across[1:], up[:-1]])

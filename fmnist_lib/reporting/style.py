@@ -1,22 +1,21 @@
-"""The look of every figure: palette, sizes, where labels go, and the files a figure becomes.
+"""The look of every figure: palette, marks, sizes, legend, and the files a figure becomes.
 
-Not here: what a figure shows (`figures`). Nothing here touches pyplot or its global state.
+Not here: what a figure shows (`figures`, `curves`), where its labels go (`labels`). Nothing here
+touches pyplot or its global state.
 """
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
-from typing import NamedTuple, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
-from scipy.optimize import isotonic_regression
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
 
 WIDTH = 7.0  # inches, of every figure; shown at 160 to 180 mm, so that 9 pt stays above 8 pt
 SMALL = 9.0  # points; the least size of any text
@@ -31,6 +30,7 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
+    size: float  # of the marker, in points; so that all look equally large
     dashes: tuple[float, ...]  # on, off, ... in line widths; empty: a solid line
 
 
@@ -39,12 +39,12 @@ class Look(NamedTuple):
 # the three kinds of colour blindness. Marker and line style say the same without colour.
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
-        "lenet5": Look("#222222", "s", (1, 1)),
-        "resnet_mini": Look("#0072b2", "o", ()),
-        "densenet_tiny": Look("#d55e00", "^", (5, 1.5)),
-        "mobilenet_lite": Look("#009e73", "D", (5, 1.5, 1, 1.5)),
-        "vit_tiny": Look("#cc79a7", "v", (3, 1)),
-        "baseline_cnn": Look("#5d3a00", "P", (8, 2)),
+        "lenet5": Look("#222222", "s", 5.5, (1, 1)),
+        "resnet_mini": Look("#0072b2", "o", 6, ()),
+        "densenet_tiny": Look("#d55e00", "^", 6.5, (5, 1.5)),
+        "mobilenet_lite": Look("#009e73", "D", 5.5, (5, 1.5, 1, 1.5)),
+        "vit_tiny": Look("#cc79a7", "v", 6.5, (3, 1)),
+        "baseline_cnn": Look("#5d3a00", "P", 8, (8, 2)),
     }
 )
 COLOURS: Mapping[str, str] = MappingProxyType({name: look.colour for name, look in LOOKS.items()})
@@ -77,12 +77,12 @@ _SETTINGS = {
     "ytick.minor.size": 0,
     "text.color": INK,
     "lines.linewidth": 1.6,
-    "lines.markersize": 6,
     "lines.dash_capstyle": "butt",
     "legend.frameon": False,
     "legend.fontsize": SMALL,
     "legend.borderaxespad": 0,
-    "legend.columnspacing": 1.6,
+    "legend.columnspacing": 1.4,
+    "legend.handletextpad": 0.6,
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "svg.fonttype": "path",
@@ -132,7 +132,7 @@ def text_colour(model: str) -> str:
     red, green, blue = to_rgb(COLOURS[model])
     while contrast((red, green, blue), (1, 1, 1)) < 4.5:
         red, green, blue = 0.97 * red, 0.97 * green, 0.97 * blue
-    return matplotlib.colors.to_hex((red, green, blue))
+    return to_hex((red, green, blue))
 
 
 def ink_on(colour: Sequence[float]) -> str:
@@ -152,9 +152,6 @@ def _luminance(colour: Sequence[float]) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-# Labels. They are placed on the finished layout, so a figure is settled before.
-
-
 def settle(figure: Figure) -> None:
     """Lay a figure out, for good: nothing moves afterwards."""
     if figure.get_layout_engine() is not None:
@@ -162,98 +159,43 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine("none")
 
 
-def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
-    """Positions as near to the wanted ones as they can be (least squares), `gap` or more apart.
-
-    Keeps the order of `wanted`; equal ones keep theirs in the sequence.
-    """
-    values = np.asarray(wanted, dtype=float)
-    order = np.argsort(values, kind="stable")
-    steps = gap * np.arange(len(values))
-    placed = np.empty_like(values)
-    placed[order] = isotonic_regression(values[order] - steps).x + steps
-    return placed
-
-
-def spread_vertically(labels: Sequence[Annotation], *, padding: float = 1.0) -> None:
-    """Move labels that stand in one column up or down until none touches another.
-
-    Lays the figure out. `padding` is in points.
-    """
-    if not labels:
-        return
-    figure = labels[0].get_figure(root=True)
-    settle(figure)
-    pixel = figure.dpi / 72
-    boxes = [label.get_window_extent() for label in labels]
-    gap = max(box.height for box in boxes) + padding * pixel
-    centres = [(box.y0 + box.y1) / 2 for box in boxes]
-    for label, old, new in zip(labels, centres, spread(centres, gap), strict=True):
-        right, up = label.get_position()
-        label.set_position((right, up + (new - old) / pixel))
+def mark(model: str, *, scale: float = 1) -> dict[str, Any]:
+    """How a model's point is drawn: its marker, edged in white so that it stands out on lines."""
+    return {
+        "marker": LOOKS[model].marker,
+        "markersize": scale * LOOKS[model].size,
+        "color": COLOURS[model],
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.6,
+        "linestyle": "none",
+        "zorder": 3,
+    }
 
 
-_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-_DISTANCES = (7, 11, 16, 22, 30, 40)  # points
+PAPER_MARK: Mapping[str, Any] = MappingProxyType(
+    {
+        "marker": "d",
+        "markersize": 7,
+        "color": INK,
+        "markerfacecolor": "white",
+        "markeredgewidth": 1.2,
+        "linestyle": "none",
+        "zorder": 4,
+    }
+)
 
 
-def place_labels(
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    colours: Sequence[str],
-    *,
-    clear: np.ndarray | None = None,
-) -> list[Annotation]:
-    """Write each text beside its point (data coordinates), off other labels and what is drawn.
-
-    `clear` holds further data points (n, 2) that labels should leave free. Every label takes the
-    nearest place that touches nothing, the first in the order of the texts; where there is none,
-    the place that hides least. Lays the figure out.
-    """
-    figure = axes.get_figure(root=True)
-    settle(figure)
-    pixel = figure.dpi / 72
-    taken: list[Bbox] = []
-    drawn = [points] if clear is None else [points, clear]
-    spots = axes.transData.transform(np.concatenate([np.asarray(some, float) for some in drawn]))
-    labels = []
-    for point, text, colour in zip(points, texts, colours, strict=True):
-        label = axes.annotate(
-            text,
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            color=colour,
-            ha="center",
-            va="center",
-        )
-        box = label.get_window_extent()
-        places = []
-        for distance in _DISTANCES:
-            for right, up in _DIRECTIONS:
-                shift = (
-                    right * (distance * pixel + box.width / 2),
-                    up * (distance * pixel + box.height / 2),
-                )
-                moved = box.translated(*shift).padded(1.5 * pixel)
-                cost = (
-                    100 * (not _within(axes.bbox, moved))
-                    + 30 * sum(moved.overlaps(other) for other in taken)
-                    + sum(moved.contains(*spot) for spot in spots)
-                )
-                places.append((cost, len(places), shift, moved))
-        _, _, (right, up), moved = min(places, key=lambda place: place[:2])
-        label.set_position((right / pixel, up / pixel))
-        taken.append(moved)
-        labels.append(label)
-    return labels
-
-
-def _within(outer: Bbox, inner: Bbox) -> bool:
-    return (
-        outer.x0 <= inner.x0
-        and inner.x1 <= outer.x1
-        and outer.y0 <= inner.y0
-        and inner.y1 <= outer.y1
+def legend_above(figure: Figure, handles: Mapping[str, object]) -> None:
+    """One row of explanations on top of a figure: text → the mark, or marks, it explains."""
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper left",
+        ncols=len(handles),
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.4)},
     )
+
+
+def sample(**style: object) -> Line2D:
+    """A line or marker to explain in a legend."""
+    return Line2D([], [], **style)

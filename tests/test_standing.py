@@ -1,0 +1,97 @@
+"""What is said about the models together, from records with chosen numbers."""
+
+import pytest
+from made_up import mistaken
+from test_findings import N, results_of  # noqa: F401, a fixture
+
+from fmnist_lib.reporting import standing
+from fmnist_lib.reporting.claims import CLAIMS
+from fmnist_lib.reporting.paper import REPORTED
+
+
+def run_of(model, accuracy, **options):
+    """A run that gets `accuracy` percent of the test images right."""
+    wrong = range(round(N * (1 - accuracy / 100)))
+    return {"model": model, "predicted": mistaken(N, wrong), **options}
+
+
+@pytest.fixture
+def three(results_of):  # noqa: F811
+    """Three models; one agrees with the paper, one is a little off, one far."""
+    accuracies = {"lenet5": 89, "resnet_mini": 90, "vit_tiny": 50}
+    runs = [run_of(model, accuracy) for model, accuracy in accuracies.items()]
+    return results_of(*runs, costs=["lenet5", "vit_tiny"])
+
+
+def test_agreement_with_the_paper(three):
+    found = standing.agreement(three)
+    assert (found.models, found.within, found.beyond) == (3, 2, "ViT-Tiny")
+    assert (found.farthest, found.largest) == ("ViT-Tiny", "38.09 points below")
+    assert found.inside == 2
+    assert found.our_order == "ResNet-Mini, LeNet-5 and ViT-Tiny"
+    assert found.paper_order == "ResNet-Mini, LeNet-5 and ViT-Tiny"
+    differences = [89 - 89.07, 90 - 91.10, 50 - 88.09]
+    assert found.mean == pytest.approx(sum(differences) / 3)
+    assert (found.epochs_model, found.epochs_ours) == ("ResNet-Mini", 2)
+    assert (found.epochs_least, found.epochs_most) == (14, 27)
+    assert found.epochs_paper == REPORTED["resnet_mini"].best_epoch
+
+
+def test_a_lead_is_clear_only_if_the_images_tell(three):
+    found = standing.lead(three)
+    assert (found.best, found.accuracy) == ("ResNet-Mini", 90)
+    assert found.sentence == "not clearly ahead of LeNet-5"
+
+
+def test_a_clear_lead_names_the_others(results_of):  # noqa: F811
+    results = results_of(run_of("lenet5", 60), run_of("vit_tiny", 95))
+    assert standing.lead(results).sentence == "clearly ahead of LeNet-5"
+
+
+def test_one_model_leads_nobody(results_of):  # noqa: F811
+    results = results_of(run_of("lenet5", 60))
+    assert standing.lead(results).sentence == "the only model here"
+
+
+def test_the_pace_is_that_of_the_models_that_were_timed(three):
+    found = standing.pace(three)
+    assert {found.fastest, found.slowest} <= {"LeNet-5", "ViT-Tiny"}
+    assert found.paper_order == "LeNet-5 and ViT-Tiny"
+    assert found.factor == pytest.approx(1)  # all made-up times are alike
+    assert found.paper_least == pytest.approx(2.029)
+    assert found.paper_most == pytest.approx(13.628)
+
+
+def test_without_times_there_is_no_pace_and_no_front_of_it(results_of):  # noqa: F811
+    results = results_of(run_of("lenet5", 60), run_of("vit_tiny", 95))
+    assert standing.pace(results) is None
+    assert [front.column for front in standing.fronts(results)] == ["parameters", "macs"]
+    assert all(front.models == ["lenet5", "vit_tiny"] for front in standing.fronts(results))
+
+
+def test_claims_are_tallied_by_outcome(three):
+    judged = standing.judged(three)
+    found = standing.tally(judged)
+    assert found.total == len(CLAIMS) == len(judged)
+    assert found.holds + found.fails + found.undecided + found.untested == found.total
+    assert "C3" in found.which["holds"]  # ResNet-Mini beats ViT-Tiny: 10,000 against 100,000
+    assert found.said["C3"] == "holds"
+    assert found.said["C16"] == "is not tested"
+    assert "C2" in found.against_itself
+    assert "C3" not in found.turned  # its tables say the same
+
+
+@pytest.mark.parametrize(
+    ("seeds", "runs", "caveats"),
+    [
+        ({"lenet5": 1, "vit_tiny": 1}, "one shortened run of each model", 1),
+        ({"lenet5": 2, "vit_tiny": 2}, "2 shortened runs of each model", 1),
+        ({"lenet5": 3, "vit_tiny": 1}, "1 to 3 shortened runs of each model", 2),
+    ],
+)
+def test_the_number_of_runs_in_words(results_of, seeds, runs, caveats):  # noqa: F811
+    results = results_of(
+        *(run_of(model, 90, seed=seed) for model, n in seeds.items() for seed in range(n))
+    )
+    assert standing.runs_each(results) == runs
+    assert standing.caveat(results).count(".") == caveats
