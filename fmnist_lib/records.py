@@ -256,7 +256,7 @@ class RunStore:
         return min(reasons, key=len)  # the nearest relative
 
     def with_recorded_rules(self, config: RunConfig) -> RunConfig:
-        """Return the run with the rules its record has besides, so that training anew loses none."""
+        """Return the run with its record's rules besides, so that training again loses none."""
         try:
             recorded = [kept.rule for kept in self.read(config.name).stops.values()]
         except DamagedRecordError:  # or none at all

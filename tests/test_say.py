@@ -77,7 +77,7 @@ def test_a_sentence_with_its_values_marked(notebook):
     say("**LeNet-5** has {ours.parameters:,} weights and {ours.test_accuracy:.2f} %.", ours=row)
     assert notebook.html == (
         '<div class="say"><p><strong>LeNet-5</strong> has <span class="value">61,706</span> '
-        'weights and <span class="value">91.24</span> %.</p></div>'
+        'weights and <span class="value">91.24</span>\N{NO-BREAK SPACE}%.</p></div>'
     )
     assert notebook.text == "LeNet-5 has 61,706 weights and 91.24 %."
 

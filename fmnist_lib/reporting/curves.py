@@ -7,13 +7,12 @@ longer run goes on as a thin line. The best epoch is that with the lowest `monit
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from fmnist_lib.reporting.labels import spread_vertically
 from fmnist_lib.reporting.paper import ReportedModel
@@ -26,6 +25,7 @@ from fmnist_lib.reporting.style import (
     QUIET,
     WIDTH,
     legend_above,
+    log_axis,
     mark,
     ordered,
     sample,
@@ -142,24 +142,6 @@ def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figur
     for beside in labels:
         spread_vertically(beside)
     return figure
-
-
-def log_axis(axes: Axes, which: str, values: Sequence[float], *, room: float = 0) -> None:
-    """A logarithmic axis with plain numbers, wide enough that at least one of them is on it.
-
-    `room` is the least share of the data's width to leave free at the far end.
-    """
-    low, high = min(values), max(values)
-    limits = (low / 1.6, high * max(1.6, (high / low) ** room))
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axes.set(**{f"{which}scale": "log", f"{which}lim": limits})
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(_plain_number))
-    axis.set_minor_locator(LogLocator(subs=()))
-
-
-def _plain_number(value: float, _: int | None = None) -> str:
-    return f"{value / 1e6:,g} M" if value >= 1e6 else f"{value:,g}"
 
 
 def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure: str) -> Figure:
@@ -287,13 +269,6 @@ def _alone(
     return dict(zip(table.index, table.itertuples(index=False, name=None), strict=True))
 
 
-def along(corners: np.ndarray, steps: int = 8) -> np.ndarray:
-    """Points along a line through corners (n, 2), `steps` to a segment."""
-    places = np.linspace(0, len(corners) - 1, steps * (len(corners) - 1) + 1)
-    across, up = (np.interp(places, np.arange(len(corners)), column) for column in corners.T)
-    return np.column_stack([across, up])
-
-
 def _best_rows(runs: Runs, monitor: str) -> Runs:
     """The row of each seed's best epoch."""
     return runs.loc[runs.groupby("seed")[monitor].idxmin()]
@@ -312,7 +287,7 @@ def _range(epochs: pd.Series) -> str:
     return f"{low}" if low == high else f"{low}–{high}"
 
 
-def _epoch_axis(axes: Axes, last: int, *, room: float = 0.02) -> None:
-    """Epochs from 1 to the last, and a share of `room` on the right."""
-    axes.set_xlim(0 if last > 1 else 0.5, last + max(0.5, room * last))
+def _epoch_axis(axes: Axes, last: int) -> None:
+    """Epochs from 0 to a little after the last; ticks at whole ones."""
+    axes.set_xlim(0 if last > 1 else 0.5, max(last + 0.5, 1.02 * last))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

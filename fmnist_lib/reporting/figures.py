@@ -16,13 +16,11 @@ from matplotlib.figure import Figure
 
 from fmnist_lib.reporting.curves import (
     accuracy_curves,
-    along,
     learning_curves,
-    log_axis,
     loss_curves,
     time_per_epoch,
 )
-from fmnist_lib.reporting.labels import place_labels
+from fmnist_lib.reporting.labels import along, place_labels
 from fmnist_lib.reporting.style import (
     COLOURS,
     FAINT,
@@ -33,6 +31,7 @@ from fmnist_lib.reporting.style import (
     WIDTH,
     ink_on,
     legend_above,
+    log_axis,
     mark,
     ordered,
     sample,
@@ -212,7 +211,7 @@ def accuracy_against(
     rows = rows.loc[ordered(rows.index)]
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots()
-    log_axis(axes, "x", rows[column], room=0.3)
+    log_axis(axes, "x", rows[column], room=0.2)
     for model, row in rows.iterrows():
         _draw_interval(axes, model, row, (row[column], row.test_accuracy), "yerr")
     handles = {"95 % interval": sample(**_INTERVAL_SAMPLE, marker="|", markersize=12)}

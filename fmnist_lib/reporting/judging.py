@@ -6,6 +6,7 @@ declared below. What another seed would change is not in these intervals: one ru
 say it, so a verdict that rests on one run is about that run.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,7 +66,7 @@ class Interval(NamedTuple):
 def verdict(answer: Answer, evidence: str) -> Verdict:
     """The verdict that goes with an answer."""
     outcomes = {True: Outcome.HOLDS, False: Outcome.FAILS, None: Outcome.UNDECIDED}
-    return Verdict(outcomes[answer], evidence)
+    return Verdict(outcomes[answer], re.sub(r"(?<![\w.])-(?=\d)", "−", evidence))
 
 
 def all_of(answers: Iterable[Answer]) -> Answer:

@@ -4,7 +4,7 @@ Not here: what they say and how they look. Labels are placed on the finished lay
 functions settle it; the places follow from the data alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,68 +51,79 @@ def spread_vertically(labels: Sequence[Annotation], *, padding: float = 1.0) -> 
         label.set_position((right, up + (new - old) / pixel))
 
 
-_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-_DISTANCES = (8, 11, 16, 22, 30, 40)  # points
+_DIRECTIONS = (  # to the right first, where one reads on
+    *((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)),
+    *((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5)),
+)
+_DISTANCES = (8, 11, 16, 22, 30, 40, 50)  # points
+_ENDS = {"shrinkA": 0, "shrinkB": 4}  # points from label and marker to the line between them
 _CLEARANCE = 3  # points around a label, for the width of lines and markers
 
 
 def place_labels(
     axes: Axes,
-    points: Sequence[tuple[float, float]],
+    points: np.ndarray,
     texts: Sequence[str],
     colours: Sequence[str],
     *,
-    clear: np.ndarray | None = None,
+    clear: np.ndarray,
 ) -> list[Annotation]:
-    """Write each text beside its point (data coordinates), off other labels and what is drawn.
+    """Write each text beside its point (n, 2), off other labels and what is drawn.
 
-    `clear` holds further data points (n, 2) that labels should leave free. Every label takes the
-    nearest place that touches nothing, the first in the order of the texts; where there is none,
-    the place that hides least.
+    `clear` holds further points (m, 2) to leave free; all are in data coordinates. Each label in
+    turn takes the nearest place where it touches nothing and is nearer to its own point than to any
+    other; where there is none, the place that offends least. A line leads to one that is far off.
     """
     figure = axes.get_figure(root=True)
     settle(figure)
     pixel = figure.dpi / 72
+    spots = axes.transData.transform(points)
+    drawn = axes.transData.transform(np.concatenate([points, clear]))
     taken: list[Bbox] = []
-    drawn = [points] if clear is None else [points, clear]
-    spots = axes.transData.transform(np.concatenate([np.asarray(some, float) for some in drawn]))
     labels = []
-    for point, text, colour in zip(points, texts, colours, strict=True):
-        label = axes.annotate(
-            text,
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            color=colour,
-            ha="center",
-            va="center",
-        )
-        box = label.get_window_extent()
-        places = []
-        for distance in _DISTANCES:
-            for right, up in _DIRECTIONS:
-                shift = (
-                    right * (distance * pixel + box.width / 2),
-                    up * (distance * pixel + box.height / 2),
-                )
-                moved = box.translated(*shift).padded(_CLEARANCE * pixel)
-                cost = (
-                    100 * (not _within(axes.bbox, moved))
-                    + 30 * sum(moved.overlaps(other) for other in taken)
-                    + sum(moved.contains(*spot) for spot in spots)
-                )
-                places.append((cost, len(places), shift, moved))
-        _, _, (right, up), moved = min(places, key=lambda place: place[:2])
-        label.set_position((right / pixel, up / pixel))
-        taken.append(moved)
+    for place, (text, colour) in enumerate(zip(texts, colours, strict=True)):
+        style = {"textcoords": "offset points", "color": colour, "ha": "center", "va": "center"}
+        label = axes.annotate(text, points[place], (0, 0), **style)
+        found = []
+        for distance, shift, box in _places(label, pixel):
+            offence = (
+                100 * (box.intervalx.clip(*axes.bbox.intervalx) != box.intervalx).any()
+                + 100 * (box.intervaly.clip(*axes.bbox.intervaly) != box.intervaly).any()
+                + 30 * sum(box.overlaps(other) for other in taken)
+                + 10 * (_distances(box, spots).argmin() != place)
+                + (_distances(box, drawn) == 0).sum()
+            )
+            found.append((offence, distance, len(found), shift, box))
+        _, distance, _, shift, box = min(found, key=lambda one: one[:3])
+        label.set_position(shift)
+        if distance > _DISTANCES[1]:
+            end = (spots[place].clip(box.min, box.max) - spots[place]) / pixel
+            line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, **_ENDS}
+            axes.annotate("", points[place], end, textcoords="offset points", arrowprops=line)
+        taken.append(box)
         labels.append(label)
     return labels
 
 
-def _within(outer: Bbox, inner: Bbox) -> bool:
-    return (
-        outer.x0 <= inner.x0
-        and inner.x1 <= outer.x1
-        and outer.y0 <= inner.y0
-        and inner.y1 <= outer.y1
-    )
+def _places(label: Annotation, pixel: float) -> Iterator[tuple[float, tuple[float, float], Bbox]]:
+    """Where a label could go: distance and offset in points, and its box with clearance."""
+    box = label.get_window_extent()
+    for distance in _DISTANCES:
+        for right, up in _DIRECTIONS:
+            across = right * (distance + box.width / pixel / 2)
+            above = up * (distance + box.height / pixel / 2)
+            moved = box.translated(across * pixel, above * pixel).padded(_CLEARANCE * pixel)
+            yield distance, (across, above), moved
+
+
+def _distances(box: Bbox, spots: np.ndarray) -> np.ndarray:
+    """How far each point (n, 2) is from a box; 0 inside."""
+    nearest = np.clip(spots, box.min, box.max)
+    return np.hypot(*(spots - nearest).T)
+
+
+def along(corners: np.ndarray, steps: int = 8) -> np.ndarray:
+    """Points along a line through corners (n, 2), `steps` to a segment."""
+    places = np.linspace(0, len(corners) - 1, steps * (len(corners) - 1) + 1)
+    across, up = (np.interp(places, np.arange(len(corners)), column) for column in corners.T)
+    return np.column_stack([across, up])

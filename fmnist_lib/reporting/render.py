@@ -49,6 +49,7 @@ FOREIGN = ("script", "style", "link", "meta", "base", "iframe", "object", "embed
 NUMBER = re.compile(r"[\s\d.,:%±×+−–—()*†<>≤≥≈/-]*(\s?[a-zA-Zµ]{1,3})?")  # perhaps with a unit
 SHORT = 16  # characters of a table cell that stay on one line
 PORTRAIT, LANDSCAPE = 100, 130  # characters in a row of a printed table: beyond, smaller; turned
+LONG = 2000  # characters of a printed table: beyond, it may go on over the page
 FONTS = (  # family in `print.css`, weight, style, matplotlib's copy: the same on every machine
     ("Report Serif", "normal", "normal", "STIXGeneral"),
     ("Report Serif", "bold", "normal", "STIXGeneralBol"),
@@ -199,6 +200,8 @@ def _align(table: Tag) -> None:
             if span == 1:
                 columns.setdefault(column, []).append(cell)
             column += span
+    if len(table.get_text()) > LONG:
+        _add_class(table, "long")
     width = 0
     for cells in columns.values():
         texts = [cell.get_text(strip=True) for cell in cells if cell.name == "td"]

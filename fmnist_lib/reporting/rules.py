@@ -58,8 +58,8 @@ def best_trade_off(m: Measured) -> Verdict:
         all_of([weak, strong]),
         f"Weak form, not dominated in accuracy against {join(costs)}: {_word(weak)}"
         f" (dominating it, for certain or perhaps: {names_of(against)}). Strong form, first by"
-        f" equally weighted ranks: {_word(strong)} ({name_of(best)} has the best mean rank,"
-        f" {mean_rank[best]:.2f}; ResNet-Mini's is {mean_rank['resnet_mini']:.2f}).",
+        f" equally weighted ranks: {_word(strong)} (mean rank {mean_rank['resnet_mini']:.2f}; the"
+        f" best is {name_of(best)}'s, {mean_rank[best]:.2f}).",
     )
 
 

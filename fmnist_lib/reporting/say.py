@@ -177,7 +177,8 @@ def prose(template: str, /, **values: object) -> str:
     html = _markdown(_Filler(place).vformat(template, (), values))
     if sorted(map(int, _PLACE.findall(_TAG.sub("", html)))) != [*range(len(texts))]:
         raise ValueError(f"a placeholder stands where no text can, as in an address: {template!r}")
-    return _PLACE.sub(lambda match: marked(texts[int(match[1])]), html).strip()
+    html = _PLACE.sub(lambda match: marked(texts[int(match[1])]), html).strip()
+    return html.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def inline(template: str, /, **values: object) -> str:
@@ -191,7 +192,8 @@ def inline(template: str, /, **values: object) -> str:
 
 def plain(html: str) -> str:
     """The text of HTML made here; an empty reference becomes the name it refers to."""
-    return unescape(_TAG.sub("", _REFERENCE.sub(r"\1", html)))
+    text = unescape(_TAG.sub("", _REFERENCE.sub(r"\1", html)))
+    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 # --- tables ---

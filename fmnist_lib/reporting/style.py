@@ -12,10 +12,13 @@ from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 WIDTH = 7.0  # inches, of every figure; shown at 160 to 180 mm, so that 9 pt stays above 8 pt
 SMALL = 9.0  # points; the least size of any text
@@ -154,7 +157,7 @@ def _luminance(colour: Sequence[float]) -> float:
 
 def settle(figure: Figure) -> None:
     """Lay a figure out, for good: nothing moves afterwards."""
-    if figure.get_layout_engine() is not None:
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
@@ -199,3 +202,21 @@ def legend_above(figure: Figure, handles: Mapping[str, object]) -> None:
 def sample(**style: object) -> Line2D:
     """A line or marker to explain in a legend."""
     return Line2D([], [], **style)
+
+
+def log_axis(axes: Axes, which: str, values: Sequence[float], *, room: float = 0) -> None:
+    """A logarithmic axis with plain numbers, wide enough that at least one of them is on it.
+
+    `room` is the share of the axis to leave free for labels at the far end.
+    """
+    low, high = min(values) / 1.6, max(values)
+    limits = (low, high * max(1.6, (high / low) ** (room / (1 - room))))
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log", f"{which}lim": limits})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(_plain_number))
+    axis.set_minor_locator(LogLocator(subs=()))
+
+
+def _plain_number(value: float, _: int | None = None) -> str:
+    return f"{value / 1e6:,g} M" if value >= 1e6 else f"{value:,g}"
