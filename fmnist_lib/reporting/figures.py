@@ -28,6 +28,7 @@ from fmnist_lib.reporting.style import (
     INK,
     PAPER_MARK,
     QUIET,
+    SMALL,
     WIDTH,
     ink_on,
     legend_above,
@@ -170,14 +171,19 @@ def confused_images(
     `probabilities` (0 to 1) are those of the predicted class.
     """
     pixels = np.asarray(images).reshape(-1, *np.shape(images)[-2:])
-    rows = max(1, -(-len(pixels) // columns))
     captions = [f"{one}\n→ {other}" for one, other in zip(true, predicted, strict=True)]
     if probabilities is not None:
         shares = [f"{100 * probability:.0f} %" for probability in probabilities]
         captions = [f"{text}\nat {share}" for text, share in zip(captions, shares, strict=True)]
-    figure = Figure(figsize=(WIDTH, (1.55 if probabilities is None else 1.7) * rows))
+    lines = 2 if probabilities is None else 3
+    pitch = np.array([WIDTH / columns, WIDTH / columns + (1.3 * lines * SMALL + 6) / 72])  # inches
+    rows = max(1, -(-len(pixels) // columns))
+    figure = Figure(figsize=(WIDTH, rows * pitch[1]), layout="none")
+    cell = pitch / figure.get_size_inches()
+    side = 0.92 * WIDTH / columns / figure.get_size_inches()
     for place, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        corner = cell * (place % columns + 0.04, rows - place // columns) - (0, side[1])
+        axes = figure.add_axes((*corner, *side))
         # Enlarged here, since a viewer may smooth what it enlarges itself.
         axes.imshow(
             np.kron(image, np.ones((8, 8))),
