@@ -191,7 +191,7 @@ def collect(job: Job, records: Sequence[RunRecord]) -> str:
     """
     target = job.output / "records"
     with tempfile.TemporaryDirectory(dir=job.output, prefix=".records-") as scratch:
-        fresh = RunStore(Path(scratch))
+        fresh = RunStore(Path(scratch) / "records")  # with ordinary permissions
         for record in records:
             source = job.store if job.store.find(record.config) else job.released
             source.copy(record, fresh)

@@ -240,6 +240,7 @@ def inside(inner, outer):
 @every_figure
 def test_the_same_data_gives_the_same_bytes_and_valid_svg(name):
     svg = to_svg(drawn(name))
+    assert svg == to_svg(drawn(name))
     assert svg == to_svg(ALL[name]())
     root = ElementTree.fromstring(svg)
     assert root.get("width") == f"{WIDTH * 72:g}pt"

@@ -23,7 +23,7 @@ from fmnist_lib.reporting.style import (
     LOOKS,
     PAPER_MARK,
     QUIET,
-    WIDTH,
+    blank,
     legend_above,
     log_axis,
     mark,
@@ -71,7 +71,7 @@ def learning_curves(
     """One model's loss and accuracy over epochs, and where the paper's run was at its best."""
     runs = histories[histories.model == model]
     best = _best_rows(runs, monitor)
-    figure = Figure(figsize=(WIDTH, 3.3))
+    figure = blank(3.3)
     panels = dict(zip(_MEASURES, figure.subplots(1, 2), strict=True))
     handles: dict[str, object] = {f"best epoch ({_range(best.epoch)})": sample(**mark(model))}
     last = runs.epoch.max()
@@ -112,7 +112,7 @@ def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figur
     standard deviation) for the models it has times of.
     """
     models = ordered(histories.model)
-    figure = Figure(figsize=(WIDTH, 5.0))
+    figure = blank(5.0)
     strip = {} if table2 is None else {"width_ratios": [6, 1]}
     grid = figure.subplots(2, 1 + len(strip), squeeze=False, sharex="col", sharey="row", **strip)
     labels = []
@@ -150,7 +150,7 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
     histories = histories[histories.model.isin(models)]
     across = {1: 1, 2: 2, 4: 2}.get(len(models), 3)
     down = -(-len(models) // across)
-    figure = Figure(figsize=(WIDTH, 0.7 + 2.15 * down))
+    figure = blank(0.7 + 2.15 * down)
     first: Axes | None = None
     for place, model in enumerate(models):
         axes = figure.add_subplot(down, across, place + 1, sharex=first, sharey=first)

@@ -30,6 +30,7 @@ from fmnist_lib.reporting.style import (
     QUIET,
     SMALL,
     WIDTH,
+    blank,
     ink_on,
     legend_above,
     log_axis,
@@ -82,7 +83,7 @@ def confusion_heatmap(confusion: pd.DataFrame) -> Figure:
     """
     counts = confusion.to_numpy()
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(WIDTH, 5.4))
+    figure = blank(5.4)
     axes = figure.subplots()
     norm = BoundaryNorm(_SHARES, _BLUES.N)
     cells = axes.pcolormesh(
@@ -127,7 +128,7 @@ _SCORES = {  # marker and colour of each score
 def per_class_scores(per_class: pd.DataFrame) -> Figure:
     """Precision, recall, specificity and F1 of each class, the best F1 on top."""
     rows = per_class.sort_values("f1", kind="stable").reset_index(drop=True)
-    figure = Figure(figsize=(WIDTH, 3.6))
+    figure = blank(3.6)
     axes = figure.subplots()
     axes.hlines(
         rows.index,
@@ -176,13 +177,13 @@ def confused_images(
         shares = [f"{100 * probability:.0f} %" for probability in probabilities]
         captions = [f"{text}\nat {share}" for text, share in zip(captions, shares, strict=True)]
     lines = 2 if probabilities is None else 3
-    pitch = np.array([WIDTH / columns, WIDTH / columns + (1.3 * lines * SMALL + 6) / 72])  # inches
+    pitch = np.array([WIDTH / columns, WIDTH / columns + (1.2 * lines * SMALL + 6) / 72])  # inches
     rows = max(1, -(-len(pixels) // columns))
-    figure = Figure(figsize=(WIDTH, rows * pitch[1]), layout="none")
+    figure = Figure(figsize=(WIDTH, rows * pitch[1]))
     cell = pitch / figure.get_size_inches()
     side = 0.92 * WIDTH / columns / figure.get_size_inches()
     for place, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
-        corner = cell * (place % columns + 0.04, rows - place // columns) - (0, side[1])
+        corner = cell * (place % columns + 0.04, rows - place // columns) - (0, 1.04 * side[1])
         axes = figure.add_axes((*corner, *side))
         # Enlarged here, since a viewer may smooth what it enlarges itself.
         axes.imshow(
@@ -215,7 +216,7 @@ def accuracy_against(
     """
     rows = summary.dropna(subset=[column, "test_accuracy"])
     rows = rows.loc[ordered(rows.index)]
-    figure = Figure(figsize=(WIDTH, 3.8))
+    figure = blank(3.8)
     axes = figure.subplots()
     log_axis(axes, "x", rows[column], room=0.2)
     for model, row in rows.iterrows():
@@ -250,7 +251,7 @@ def against_paper(table1: pd.DataFrame, reported_table1: pd.DataFrame) -> Figure
     ours = table1.set_index("model")
     ours = ours.loc[ordered(ours.index)]
     theirs = reported_table1.set_index("model").test_accuracy
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.42 * len(ours)))
+    figure = blank(1.2 + 0.42 * len(ours))
     axes = figure.subplots()
     beside = {"textcoords": "offset points", "annotation_clip": False}
     for place, (model, row) in enumerate(ours.iterrows()):

@@ -87,7 +87,6 @@ _SETTINGS = {
     "legend.columnspacing": 1.4,
     "legend.handletextpad": 0.6,
     "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
     "svg.fonttype": "path",
     "svg.hashsalt": "fmnist",  # ids in the file follow from the content alone
 }
@@ -106,6 +105,11 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
             return figure
 
     return inside
+
+
+def blank(height: float) -> Figure:
+    """An empty figure, `height` in inches; what is put on it is laid out when it is settled."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def to_svg(figure: Figure) -> bytes:
