@@ -181,7 +181,10 @@ def test_a_second_command_on_the_same_store_says_who_holds_it(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, ROOT / "run_all.py", "--profile", "paper", "--models", "vit_tiny"],
+        [
+            *(sys.executable, ROOT / "run_all.py", "--models", "vit_tiny"),
+            *("--output", tmp_path / "report"),
+        ],
         env=os.environ | {"FMNIST_RUNS": str(tmp_path / "runs")},
         stderr=subprocess.PIPE,
         text=True,

@@ -18,9 +18,10 @@ def write_tables(results: Results, folder: Path) -> None:
 def write_figures(results: Results, folder: Path) -> None:
     """Write the paper's three figures, redrawn, as SVG."""
     histories = analysis.histories(results)
+    times = analysis.table2(results) if results.costs else None
     drawn = {
         "figure1": figures.accuracy_curves(histories),
-        "figure2": figures.time_per_epoch(histories),
+        "figure2": figures.time_per_epoch(histories, times),
         "figure3": figures.loss_curves(histories),
     }
     for name, figure in drawn.items():
