@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from fmnist_lib import paths
@@ -53,7 +54,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command; return its exit status. Raises `UserError` for bad input."""
-    from fmnist_lib import pipeline, study  # torch comes with them: `--help` need not wait for it
+    # Torch comes with these: `--help` need not wait for it.
+    from fmnist_lib import pipeline, study
+    from fmnist_lib.reporting.render import ReportError
 
     if options.release and options.output:
         raise UserError("output: --release always writes report/; leave --output out")
@@ -78,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     try:
         report = pipeline.make_report(job)
-    except pipeline.RunFailedError as error:
+    except (pipeline.RunFailedError, ReportError) as error:
         print(f"run_all.py: failed: {error}", file=sys.stderr)
         return 1
     for line in report.notices:
@@ -92,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments()
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         return run(options)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates, size, and time alone on the machine."""
+"""What a model costs: multiply-accumulates, size, and time alone on the machine."""
 
 import time
 from collections.abc import Callable
@@ -28,11 +28,6 @@ BLOCK_IMAGES = 10_000  # at least; rounded up to whole batches
 PASSES = 5  # timed passes over the test images
 SINGLE_IMAGES = 200  # timed one by one
 SCALED_TO = 60_000  # images of one epoch; times of blocks are scaled to it
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable weights."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def count_macs(name: str, options: dict) -> int:

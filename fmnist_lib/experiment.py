@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 
 from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import checkpoint_bytes, count_macs, count_parameters
+from fmnist_lib.cost import checkpoint_bytes, count_macs
 from fmnist_lib.data import Dataset, load
 from fmnist_lib.environment import describe_environment, ended, peak_memory_mib
 from fmnist_lib.metrics import confusion_matrix
 from fmnist_lib.models import build_model
+from fmnist_lib.models.features import count_parameters
 from fmnist_lib.records import (
     Arrays,
     EpochRow,
