@@ -188,12 +188,17 @@ def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path):
         env=os.environ | {"FMNIST_RUNS": str(tmp_path / "runs")},
         stderr=subprocess.PIPE,
         text=True,
+        # Tests started in the background would pass on that interrupts are ignored there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while not process.stderr.readline().startswith("training"):
-        pass
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        while not process.stderr.readline().startswith("training"):
+            pass
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors.splitlines()[-1].startswith("run_all.py: interrupted")
     assert "Traceback" not in errors
