@@ -9,7 +9,8 @@ from fmnist_lib import paths
 from fmnist_lib.errors import UserError
 
 EPILOG = """\
-exit status: 0 done; 1 a run or a notebook failed; 2 bad input; 130 interrupted
+exit status: 0 done; 1 a run or a notebook failed, or --verify or --from-released found a
+difference; 2 bad input; 130 interrupted
 
 Finished runs are kept in runs/: the same command goes on where it was interrupted, and a run whose
 settings have not changed is not trained again. The report appears in build/PROFILE/."""
@@ -36,12 +37,47 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")
     add("--jobs", type=int, default=0, metavar="N", help="runs side by side (default: the cores)")
     add("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="default: cpu")
+    add(
+        "--engine",
+        choices=("eager", "compiled", "auto"),
+        default="eager",
+        help="eager (default); compiled: by torch.compile; auto: compiled where it is faster",
+    )
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of training, default: fp32")
     add("--dry-run", action="store_true", help="list the runs and what would be done; do nothing")
     add("--force", action="store_true", help="train and measure anew what is there already")
     add("--keep-going", action="store_true", help="go on after a failed run or notebook")
     add("--output", type=Path, metavar="DIR", help="the report's folder (default: build/PROFILE)")
     add("--release", action="store_true", help="write report/, the released report")
-    return parser.parse_args(arguments)
+    add("--verify", action="store_true", help="train report/records/ again and compare; no report")
+    add("--quick", action="store_true", help="with --verify: the first epochs of each run alone")
+    add("--from-released", action="store_true", help="make the report from report/records/ alone")
+    options = parser.parse_args(arguments)
+    check_modes(parser, options)
+    return options
+
+
+# Modes of their own, with the options each leaves room for.
+MODES = {
+    "verify": ("models", "seeds", "jobs", "quick"),
+    "from_released": ("jobs", "keep_going", "output"),
+}
+
+
+def check_modes(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Exit with one line for options that do not go together."""
+    given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    if "quick" in given and "verify" not in given:
+        parser.error("--quick needs --verify")
+    for mode in sorted(given & set(MODES)):
+        if others := sorted(given - {*MODES[mode], mode}):
+            refused, allowed = (" ".join(map(as_typed, names)) for names in (others, MODES[mode]))
+            parser.error(f"{as_typed(mode)} goes without {refused}; it takes {allowed}")
+
+
+def as_typed(name: str) -> str:
+    """Return an option as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -62,8 +98,17 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("output: --release always writes report/; leave --output out")
     if options.jobs < 0:
         raise UserError(f"jobs: {options.jobs} is not possible; allowed: 1 and more")
+    if options.verify:
+        return verify(options)
+    if options.from_released:
+        return rebuild(options)
     configs = study.plan(
-        options.profile, models=options.models, seeds=options.seeds, device=options.device
+        options.profile,
+        models=options.models,
+        seeds=options.seeds,
+        device=options.device,
+        engine=options.engine,
+        precision=options.precision,
     )
     default_output = paths.REPORT if options.release else paths.BUILD / options.profile
     job = pipeline.Job(
@@ -74,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
         keep_going=options.keep_going,
         release=options.release,
+        auto_engine=options.engine == "auto",
     )
     if options.dry_run:
         for config in configs:
@@ -90,6 +136,52 @@ def run(options: argparse.Namespace) -> int:
         print(f"failed: {line}", file=sys.stderr)
     print(report.folder / "index.html")
     return 1 if report.failures else 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Train again what the released records claim, print the verdicts; return the exit status."""
+    from fmnist_lib import replay, study, verification
+    from fmnist_lib.store import RunStore
+
+    verdicts = replay.verify(
+        RunStore(paths.REPORT / "records", read_only=True),
+        RunStore(paths.RUNS / "verify"),
+        models=study.parse_models(options.models),
+        seeds=study.parse_seeds(options.seeds) if options.seeds else (),
+        jobs=options.jobs or study.usable_cores(),
+        quick=options.quick,
+    )
+    print(verification.table(verdicts))
+    return 0 if all(verdict.good for verdict in verdicts) else 1
+
+
+def rebuild(options: argparse.Namespace) -> int:
+    """Make the report from the released records, compare its tables; return the exit status."""
+    from fmnist_lib import pipeline, study
+    from fmnist_lib.records import DamagedRecordError
+    from fmnist_lib.reporting.render import ReportError
+    from fmnist_lib.store import RunStore
+
+    released = RunStore(paths.REPORT / "records", read_only=True)
+    try:
+        job = pipeline.Job(
+            profile="paper",
+            configs=pipeline.released_plan(released),
+            output=(options.output or paths.BUILD / "released").resolve(),
+            jobs=options.jobs or study.usable_cores(),
+            keep_going=options.keep_going,
+            released=released,
+        )
+        report = pipeline.rebuild(job)
+    except (pipeline.RunFailedError, ReportError, DamagedRecordError) as error:
+        print(f"run_all.py: failed: {error}", file=sys.stderr)
+        return 1
+    for line in [*report.notices, *report.failures]:
+        print(f"note: {line}", file=sys.stderr)
+    states = pipeline.compare_tables(report.folder, paths.REPORT)
+    print(", ".join(f"{name} {state}" for name, state in states.items()))
+    print(report.folder / "index.html")
+    return 1 if report.failures or set(states.values()) != {"equal"} else 0
 
 
 def main() -> int:

@@ -69,6 +69,8 @@ class RunConfig(Settings):
     train_images: TrainImages | None = None  # None: all of them; a number makes a shortened run
     test_images: TestImages | None = None
     device: Literal["cpu", "cuda", "mps"] = "cpu"
+    engine: Literal["eager", "compiled"] = "eager"  # compiled: by torch.compile
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, in training alone
 
     @model_validator(mode="before")
     @classmethod

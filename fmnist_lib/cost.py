@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_lib.config import RunConfig
 from fmnist_lib.data import Dataset
+from fmnist_lib.engine import make_forward
 from fmnist_lib.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
 from fmnist_lib.records import CostRecord, digest_json
@@ -70,6 +71,7 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
         environment = describe_environment()
         torch.manual_seed(config.seed)
         model = place_model(build_model(config.model, **config.model_options), config)
+        forward = make_forward(model, config)
         optimizer = make_optimizer(model, config)
         parts = split_parts(data, config)
         images, labels = parts.train
@@ -79,7 +81,7 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
         def train_block(number: int) -> None:
             rows = torch.arange(number * size, (number + 1) * size) % len(labels)
             part = images[rows], labels[rows]
-            train_epoch(model, optimizer, part, config, number)
+            train_epoch(model, forward, optimizer, part, config, number)
 
         def pass_over_test() -> None:
             evaluate(model, parts.test)

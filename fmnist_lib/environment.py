@@ -17,7 +17,10 @@ from fmnist_lib.paths import ROOT
 from fmnist_lib.records import Environment
 
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
-TRAINING_CODE = ("config.py", "data.py", "metrics.py", "training.py", "experiment.py", "models")
+TRAINING_CODE = (
+    *("config.py", "data.py", "metrics.py", "engine.py", "training.py", "experiment.py"),
+    "models",
+)
 """The files a run's numbers can depend on, below `fmnist_lib/`."""
 
 

@@ -7,9 +7,11 @@ from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import UserError
 from fmnist_lib.progress import Progress
-from fmnist_lib.records import RunStore
-from fmnist_lib.reporting.analysis import Results, load_results
+from fmnist_lib.reporting.analysis import Results, as_recorded, load_results
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
+
+HOW = frozenset({"device", "engine", "precision"})  # of no concern to who reads a report's records
 
 
 def open_results(
@@ -29,6 +31,7 @@ def open_results(
     configs = plan(profile, models=models, seeds=seeds)
     if records:
         store, origin = RunStore(paths.ROOT / records), f"the records in {records}"
+        configs = as_recorded(store, configs, free=HOW)
     else:
         if train:
             train_here(configs)

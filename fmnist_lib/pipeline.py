@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nbformat
@@ -16,15 +16,19 @@ from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import cost_name, measure_cost
 from fmnist_lib.data import load
+from fmnist_lib.engine import CompilationError
 from fmnist_lib.environment import git
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.notebook import HOW
 from fmnist_lib.progress import Progress
-from fmnist_lib.records import RunRecord, RunStore, describe_difference, write_atomically
-from fmnist_lib.reporting.analysis import load_results
+from fmnist_lib.records import RunRecord, describe_difference
+from fmnist_lib.reporting.analysis import as_recorded, load_results
 from fmnist_lib.reporting.execute import execute_notebooks
 from fmnist_lib.reporting.publish import write_figures, write_tables
 from fmnist_lib.reporting.render import write_report
+from fmnist_lib.store import RunStore, write_atomically
+from fmnist_lib.study import plan
 
 COMPARISON = "comparison"
 MADE_FROM = ".made-from"  # in the report's folder: the digest of what it was made from
@@ -42,6 +46,7 @@ class Job:
     force: bool = False
     keep_going: bool = False
     release: bool = False
+    auto_engine: bool = False  # an eager record serves as well as a compiled one
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
     released: RunStore = field(
         default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
@@ -107,7 +112,9 @@ def make_report(job: Job) -> Report:
     check_output(job)
     report = Report(job.output)
     with job.store.lock():
+        job = settle_engines(job)
         records = train_missing(job, report)
+        job = settle_engines(job)  # after a fallback
         measure_missing(job, records)
         made_from = collect(job, records)
         if not job.force and is_current(job, made_from):
@@ -130,6 +137,13 @@ def check_output(job: Job) -> None:
         raise UserError(f"output: cannot write to {job.output} ({error.strerror})") from None
 
 
+def settle_engines(job: Job) -> Job:
+    """Return the job with the engines its records have, where the choice was left to us."""
+    if not job.auto_engine:
+        return job
+    return replace(job, configs=as_recorded(job.store, job.configs, free=frozenset({"engine"})))
+
+
 def train_missing(job: Job, report: Report) -> list[RunRecord]:
     """Train what has no record, store it, and return the records of all runs that succeeded."""
     states = [state_of(job, config) for config in job.configs]
@@ -138,14 +152,35 @@ def train_missing(job: Job, report: Report) -> list[RunRecord]:
     ]
     if missing:
         tell(f"training {len(missing)} of {len(states)} runs, {job.jobs} side by side")
-    with Progress(missing) as progress:
-        for config, outcome in run_many(missing, jobs=job.jobs, on_epoch=progress.epoch):
+    fallbacks = train_all(job, missing, report)
+    if fallbacks:
+        report.notices.extend(fallbacks.values())
+        eager = [c.model_copy(update={"engine": "eager"}) for c in missing if c.name in fallbacks]
+        train_all(job, eager, report, notes=tuple(sorted(set(fallbacks.values()))))
+    configs = settle_engines(job).configs
+    return [record for config in configs if (record := find_record(job, config))]
+
+
+def train_all(
+    job: Job, configs: Sequence[RunConfig], report: Report, *, notes: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Train and store runs, `notes` in their records; return what should be trained eagerly.
+
+    That is what cannot be compiled where the choice was left to us: the run's name, and why.
+    """
+    fallbacks: dict[str, str] = {}
+    with Progress(configs) as progress:
+        for config, outcome in run_many(configs, jobs=job.jobs, on_epoch=progress.epoch):
+            if isinstance(outcome, CompilationError) and job.auto_engine:
+                fallbacks[config.name] = f"trained eagerly, since {outcome}"
+                continue
             if isinstance(outcome, Exception):
                 fail(job, report, f"{config.name}: {type(outcome).__name__}: {outcome}")
                 continue
-            job.store.write(outcome)
-            progress.finish(outcome.record)
-    return [record for config in job.configs if (record := find_record(job, config))]
+            output = outcome.with_notes(notes)
+            job.store.write(output)
+            progress.finish(output.record)
+    return fallbacks
 
 
 def find_record(job: Job, config: RunConfig) -> RunRecord | None:
@@ -259,6 +294,48 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report) -> None:
     )
     if files.warning:
         report.notices.append(files.warning)
+
+
+def released_plan(released: RunStore) -> list[RunConfig]:
+    """Return the runs of the released report: those seeds of which there is every model."""
+    configs: list[RunConfig] = []
+    for seed in sorted({run.config.seed for run in released.runs()}):
+        runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
+        configs += runs if all(map(released.find, runs)) else []
+    if not configs:
+        raise UserError(f"{released.folder}: has no seed with all models; nothing to rebuild")
+    return configs
+
+
+def rebuild(job: Job) -> Report:
+    """Make the report from the released records alone; nothing is trained or timed.
+
+    Raises as `make_report` does.
+    """
+    check_output(job)
+    report = Report(job.output)
+    target = job.output / "records"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(job.released.folder, target, ignore=shutil.ignore_patterns(".*"))
+    publish(job, execute(job, report), report)
+    return report
+
+
+def compare_tables(folder: Path, released: Path) -> dict[str, str]:
+    """Return, by file name, whether each table of two reports is `equal`, or how it is not."""
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in (report / "tables").glob("*.csv")}
+        for report in (folder, released)
+    )
+    states = {}
+    for name in sorted(ours | theirs):
+        if name not in ours:
+            states[name] = "was not made"
+        elif name not in theirs:
+            states[name] = "is not in the released report"
+        else:
+            states[name] = "equal" if ours[name] == theirs[name] else "differs"
+    return states
 
 
 def check_release(job: Job) -> None:

@@ -1,24 +1,16 @@
-"""The schema of a run's record, and the only reader and writer of run files.
+"""The schema of what a run leaves, its digests, and how it becomes bytes and comes back.
 
-A store is a folder with one sub-folder a run: `record.json` beside `predictions-<rule>.safetensors`
-and (in the local store alone) `weights-<rule>.safetensors`; costs lie in `costs/`.
+Where the bytes lie, and who may write them, is the business of `store`.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import safetensors.numpy
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fmnist_lib.config import RunConfig, Stop, one_line
@@ -82,6 +74,7 @@ class Environment(Schema):
     data_sha256: str
     started: str  # ISO 8601, UTC
     finished: str
+    notes: tuple[str, ...] = ()  # what was done otherwise than asked, and why
 
 
 class RunRecord(Schema):
@@ -131,6 +124,12 @@ class RunOutput:
     predictions: dict[str, Arrays]
     weights: dict[str, Arrays]
 
+    def with_notes(self, notes: tuple[str, ...]) -> "RunOutput":
+        """Return the same run with notes added to its record's environment."""
+        environment = self.record.environment
+        noted = environment.model_copy(update={"notes": environment.notes + notes})
+        return replace(self, record=self.record.model_copy(update={"environment": noted}))
+
 
 class DamagedRecordError(Exception):
     """A file of a run is missing, cut or changed; the message names it and says what is wrong."""
@@ -150,187 +149,6 @@ def digest_json(value: Any) -> str:  # noqa: ANN401, any JSON value
     """Return the SHA-256 of a value's canonical JSON; floats are exact to the bit."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-class RunStore:
-    """A folder of runs. Files are checked when read; damaged runs are set aside and named."""
-
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.folder = Path(folder)
-        self.read_only = read_only  # what is damaged there is named, but stays where it is
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for writing; raise `UserError` at once when another process holds it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{self.folder}: another process (id {self._holder()}) is writing to this record "
-                "store; wait until it has finished"
-            ) from None
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written to ({error.strerror})") from None
-        holder = self.folder / ".holder"
-        try:
-            holder.write_text(str(os.getpid()))
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
-
-    def _holder(self) -> str:
-        try:
-            return (self.folder / ".holder").read_text()
-        except OSError:
-            return "unknown"
-
-    def write(self, output: RunOutput, *, with_weights: bool = True) -> None:
-        """Store a run: arrays first, the record last, so that a record vouches for its files."""
-        folder = self.folder / output.record.name
-        for rule, arrays in output.predictions.items():
-            write_atomically(folder / f"predictions-{rule}.safetensors", encode_arrays(arrays))
-        for rule, arrays in output.weights.items() if with_weights else ():
-            write_atomically(folder / f"weights-{rule}.safetensors", encode_arrays(arrays))
-        write_atomically(folder / "record.json", encode(output.record))
-
-    def write_cost(self, cost: CostRecord) -> None:
-        """Store a cost measurement."""
-        write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
-
-    def find(self, config: RunConfig) -> RunRecord | None:
-        """Return the record of `config` with all rules it asks for, or None.
-
-        A damaged one is set aside with a warning that names it, and counts as absent. A folder
-        without a record is a run that another process is writing, or that was cut short: absent.
-        """
-        folder = self.folder / config.name
-        if not (folder / "record.json").exists():
-            return None
-        try:
-            record = self.read(config.name)
-        except DamagedRecordError as error:
-            self._reject(folder, f"{error}; the run counts as missing")
-            return None
-        wanted = {stop.name for stop in config.stops}
-        return record if wanted <= set(record.stops) else None
-
-    def why_missing(self, config: RunConfig) -> str:
-        """Return, for a run that `find` does not find, what the store has instead, by name."""
-        alike = [
-            name for name in self.names() if name.startswith(f"{config.model}-s{config.seed}-")
-        ]
-        if not alike:
-            return "no record of this model and seed"
-        reasons = []
-        for name in alike:
-            try:
-                record = self.read(name)
-            except DamagedRecordError as error:
-                reasons.append(str(error))
-                continue
-            rules = [stop.name for stop in config.stops if stop.name not in record.stops]
-            reasons.append(
-                describe_difference(record.config, config)
-                or (f"its record lacks {', '.join(rules)}" if name == config.name else "")
-                or "training code or data have changed since"
-            )
-        return min(reasons, key=len)  # the nearest relative
-
-    def with_recorded_rules(self, config: RunConfig) -> RunConfig:
-        """Return the run with its record's rules besides, so that training again loses none."""
-        try:
-            recorded = [kept.rule for kept in self.read(config.name).stops.values()]
-        except DamagedRecordError:  # or none at all
-            return config
-        more = tuple(rule for rule in recorded if rule not in config.stops)
-        return config.model_copy(update={"stops": config.stops + more})
-
-    def find_cost(self, name: str) -> CostRecord | None:
-        """Return the cost record of that name, or None; a damaged one is set aside likewise."""
-        path = self.folder / "costs" / f"{name}.json"
-        if not path.exists():
-            return None
-        try:
-            return decode(path, CostRecord)
-        except DamagedRecordError as error:
-            self._reject(path, f"{error}; measured again")
-            return None
-
-    def _reject(self, path: Path, fault: str) -> None:
-        try:
-            if not self.read_only:
-                fault += f" (kept as {set_aside(path, self.folder)})"
-        except OSError as error:  # nothing is lost
-            fault += f" (could not be set aside: {error.strerror})"
-        warnings.warn(fault, stacklevel=3)
-
-    def read(self, name: str) -> RunRecord:
-        """Return a run's record, it and its predictions checked; raise `DamagedRecordError`."""
-        record = decode(self.folder / name / "record.json", RunRecord)
-        if record.name != name:
-            raise DamagedRecordError(f"{self.folder / name}: the record is of another run")
-        for rule in record.stops:
-            self.predictions(record, rule)
-        return record
-
-    def predictions(self, record: RunRecord, rule: str) -> Arrays:
-        """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
-        return self._arrays(record, "predictions", rule, record.stops[rule].predictions_sha256)
-
-    def weights(self, record: RunRecord, rule: str) -> Arrays | None:
-        """Return the best weights under a rule, checked; None where they were not kept."""
-        if not (self.folder / record.name / f"weights-{rule}.safetensors").exists():
-            return None
-        return self._arrays(record, "weights", rule, record.stops[rule].weights_sha256)
-
-    def _arrays(self, record: RunRecord, kind: str, rule: str, expected: str) -> Arrays:
-        path = self.folder / record.name / f"{kind}-{rule}.safetensors"
-        try:
-            arrays = safetensors.numpy.load_file(path)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise DamagedRecordError(f"{path}: cannot be read ({error})") from None
-        if digest_arrays(arrays) != expected:
-            raise DamagedRecordError(f"{path}: its content is not what the record says")
-        return arrays
-
-    def names(self) -> list[str]:
-        """Return the names of all runs in the store, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob("*/record.json"))
-
-    def runs(self) -> list[RunRecord]:
-        """Return all runs; raise `DamagedRecordError` at the first bad one."""
-        return [self.read(name) for name in self.names()]
-
-    def costs(self) -> list[CostRecord]:
-        """Return all cost records but damaged ones, of which `find_cost` tells."""
-        names = sorted(path.stem for path in self.folder.glob("costs/*.json"))
-        return [cost for name in names if (cost := self.find_cost(name))]
-
-    def copy(self, record: RunRecord, other: "RunStore", *, with_weights: bool = False) -> None:
-        """Copy a run into another store (without its weights unless asked)."""
-        predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        weights = {rule: self.weights(record, rule) for rule in record.stops if with_weights}
-        kept = {rule: arrays for rule, arrays in weights.items() if arrays is not None}
-        other.write(RunOutput(record, predictions, kept))
 
 
 def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
@@ -378,16 +196,3 @@ def decode(path: Path, schema: type[Record]) -> Record:
         return schema.model_validate(content)
     except ValidationError as error:
         raise DamagedRecordError(f"{path}: is not a valid record ({one_line(error)})") from None
-
-
-def set_aside(path: Path, store: Path) -> Path:
-    """Move a damaged file or folder into the store's `damaged/`, never to be read; return where."""
-    for number in range(1, 1000):
-        target = store / "damaged" / f"{path.stem}-{number}{path.suffix}"
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-            return target
-    raise UserError(
-        f"{store / 'damaged'}: holds too many damaged copies of {path.name}; delete some"
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from fmnist_lib.config import MAX_SEED, RunConfig, make_config
+from fmnist_lib.engine import resolve_auto
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 
@@ -33,21 +34,34 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 
 def plan(
-    profile: str, *, models: str = "", seeds: str = "", device: str = "cpu"
+    profile: str,
+    *,
+    models: str = "",
+    seeds: str = "",
+    device: str = "cpu",
+    engine: str = "eager",
+    precision: str = "fp32",
 ) -> list[RunConfig]:
     """Return the runs of a profile, model by model in the paper's order.
 
-    `models` and `seeds` as on the command line; empty means all, or the profile's own. Raises
-    `UserError` for anything unknown.
+    `models` and `seeds` as on the command line; empty means all, or the profile's own. The engine
+    `auto` becomes, for each run, the one that is faster for it here. Raises `UserError` for
+    anything unknown.
     """
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
     chosen = PROFILES[profile]
-    return [
-        make_config(model=model, seed=seed, device=device, **chosen.settings)
+    how = {
+        "device": device,
+        "engine": "eager" if engine == "auto" else engine,
+        "precision": precision,
+    }
+    configs = [
+        make_config(model=model, seed=seed, **how, **chosen.settings)
         for model in parse_models(models)
         for seed in parse_seeds(seeds or chosen.seeds)
     ]
+    return [resolve_auto(config) for config in configs] if engine == "auto" else configs
 
 
 def parse_models(text: str) -> list[str]:

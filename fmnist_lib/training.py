@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fmnist_lib.config import RunConfig, Stop
 from fmnist_lib.data import Dataset, batch_order, derive_seed, stratified_split
+from fmnist_lib.engine import Forward, make_forward
 from fmnist_lib.metrics import Sums
 
 EVALUATION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
@@ -108,11 +109,12 @@ def train(
     Raises `NonFiniteLossError` naming model and epoch, and in training the step.
     """
     optimizer = make_optimizer(model, config)
+    forward = make_forward(model, config)
     rules = [EarlyStopping(rule) for rule in config.stops]
     history: list[Row] = []
     for epoch in range(1, config.max_epochs + 1):
         started = time.perf_counter()
-        running = train_epoch(model, optimizer, parts.train, config, epoch)
+        running = train_epoch(model, forward, optimizer, parts.train, config, epoch)
         train_seconds = time.perf_counter() - started
         started = time.perf_counter()
         test = evaluate(model, parts.test)
@@ -151,6 +153,7 @@ def check_finite(row: Row, config: RunConfig) -> None:
 
 def train_epoch(
     model: nn.Module,
+    forward: Forward,
     optimizer: torch.optim.Optimizer,
     part: Part,
     config: RunConfig,
@@ -167,8 +170,7 @@ def train_epoch(
     sums = []
     for batch in order.split(config.batch_size):
         targets = labels.index_select(0, batch)
-        logits = model(images.index_select(0, batch))
-        loss = F.cross_entropy(logits, targets)
+        loss, logits = forward(images.index_select(0, batch), targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -9,7 +9,8 @@ from torchvision.datasets import FashionMNIST
 from fmnist_lib import data, fetching, sources
 from fmnist_lib.config import make_config
 from fmnist_lib.experiment import run_experiment
-from fmnist_lib.records import RunOutput, RunStore
+from fmnist_lib.records import RunOutput
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
 torch.set_num_threads(1)  # as in the runs themselves: one thread each, one run a core

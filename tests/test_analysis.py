@@ -13,11 +13,11 @@ from fmnist_lib.config import Stop
 from fmnist_lib.data import CLASS_NAMES, raw_images
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import RunStore
 from fmnist_lib.reporting import analysis, predictions
 from fmnist_lib.reporting.analysis import load_results, row_of
 from fmnist_lib.reporting.claims import judge_claims
 from fmnist_lib.reporting.intervals import paired_interval, t_interval
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
 N = 100  # test images of a made-up run

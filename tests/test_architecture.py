@@ -20,21 +20,26 @@ MAY_IMPORT = {
     "fetching": {"errors", "paths", "sources"},
     "config": {"errors", "models"},
     "data": {"config", "errors", "fetching", "paths"},
-    "records": {"config", "errors", "paths"},
+    "records": {"config", "errors"},
+    "store": {"config", "errors", "records"},
     "environment": {"config", "paths", "records"},
-    "training": {"config", "data", "metrics"},
-    "cost": {"config", "data", "environment", "models", "records", "training"},
+    "engine": {"config", "models", "paths"},
+    "training": {"config", "data", "engine", "metrics"},
+    "cost": {"config", "data", "engine", "environment", "models", "records", "training"},
     "experiment": {
         *("config", "cost", "data", "environment", "metrics", "models", "records", "training"),
     },
-    "study": {"config", "errors", "models"},
+    "study": {"config", "engine", "errors", "models"},
     "cluster": {"config", "cost", "data", "experiment", "records", "training"},
     "progress": {"config", "cost", "models", "records", "training"},
-    "reporting": {"config", "data", "errors", "metrics", "models", "paths", "records"},
-    "notebook": {"cluster", "config", "errors", "paths", "progress", "records", "reporting"}
-    | {"study"},
-    "pipeline": {"cluster", "config", "cost", "data", "environment", "errors", "models", "paths"}
-    | {"progress", "records", "reporting", "study"},
+    "verification": {"config", "experiment", "records"},
+    "replay": {"cluster", "config", "environment", "errors", "progress", "records"}
+    | {"store", "verification"},
+    "reporting": {"config", "data", "errors", "metrics", "models", "paths", "records", "store"},
+    "notebook": {"cluster", "config", "errors", "paths", "progress", "reporting"}
+    | {"store", "study"},
+    "pipeline": {"cluster", "config", "cost", "data", "engine", "environment", "errors", "models", "paths"}
+    | {"notebook", "progress", "records", "reporting", "store", "study"},
 }
 
 # What of a room is open to others, where that is not everything.
@@ -49,6 +54,7 @@ OUTSIDE = {
     "config": {"pydantic", "torch"},
     "metrics": {"torch", "torchmetrics"},
     "training": {"torch"},
+    "engine": {"filelock", "torch"},
     "study": set(),
 }
 

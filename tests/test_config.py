@@ -28,6 +28,8 @@ OTHERS = {
     "train_images": 640,
     "test_images": 500,
     "device": "cuda",
+    "engine": "compiled",
+    "precision": "bf16",
 }
 ONE_VALUE_ALONE = {"optimizer"}
 NOT_IN_THE_KEY = {"stops"}
@@ -71,6 +73,8 @@ def test_a_config_cannot_be_changed():
         ({"learning_rate": "fast"}, "learning_rate", "number"),
         ({"optimizer": "sgd"}, "optimizer", "'adam'"),
         ({"device": "tpu"}, "device", "'cpu', 'cuda' or 'mps'"),
+        ({"engine": "auto"}, "engine", "'eager' or 'compiled'"),
+        ({"precision": "fp16"}, "precision", "'fp32' or 'bf16'"),
         ({"protocol": "cross"}, "protocol", "'paper' or 'split'"),
         ({"train_images": 60_001}, "train_images", "60000"),
         ({"test_images": 0}, "test_images", "greater than 0"),

@@ -15,7 +15,7 @@ from fmnist_lib.data import Dataset
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.models.features import count_parameters
-from fmnist_lib.records import RunStore
+from fmnist_lib.store import RunStore
 
 A, B, C = 28 * 28, 14 * 14, 7 * 7  # pixels at full, half and quarter resolution
 

@@ -15,7 +15,8 @@ from fmnist_lib.data import batch_order
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.metrics import confusion_matrix
 from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.records import RunStore, digest_arrays
+from fmnist_lib.records import digest_arrays
+from fmnist_lib.store import RunStore
 from fmnist_lib.training import evaluate, place_model
 
 SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data

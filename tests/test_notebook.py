@@ -6,7 +6,7 @@ from fmnist_lib import paths
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.notebook import open_results
-from fmnist_lib.records import RunStore
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
 

@@ -7,7 +7,7 @@ from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.pipeline import Job, check_release, one_a_model, state_of
-from fmnist_lib.records import RunStore
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from made_up import make_cost
 
+import fmnist_lib.store
 from fmnist_lib import records
 from fmnist_lib.config import Stop, make_config
 from fmnist_lib.errors import UserError
 from fmnist_lib.records import (
     DamagedRecordError,
     RunOutput,
-    RunStore,
     describe_difference,
     digest_arrays,
     digest_json,
-    write_atomically,
 )
+from fmnist_lib.store import RunStore, write_atomically
 
 RULE = Stop().name
 
@@ -304,7 +304,7 @@ def test_damage_in_a_store_that_cannot_be_written_is_no_crash(store, small_run, 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(records.shutil, "move", refuse)
+    monkeypatch.setattr(fmnist_lib.store.shutil, "move", refuse)
     cut(store.folder / small_run.record.name)
     with pytest.warns(UserWarning, match="could not be set aside: Permission denied"):
         assert store.find(small_run.record.config) is None
@@ -341,7 +341,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(records.os, step, interrupt)
+        patch.setattr(fmnist_lib.store.os, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
@@ -353,7 +353,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 
 def test_the_record_vouches_for_the_arrays_so_it_is_written_last(tmp_path, small_run, monkeypatch):
     written = []
-    monkeypatch.setattr(records, "write_atomically", lambda path, _: written.append(path.name))
+    monkeypatch.setattr(fmnist_lib.store, "write_atomically", lambda path, _: written.append(path.name))
     RunStore(tmp_path).write(small_run)
     assert written[-1] == "record.json"
     assert len(written) == 3
@@ -430,7 +430,7 @@ def test_equal_settings_have_no_difference(small_run):
 
 HOLD = """
 import sys, time
-from fmnist_lib.records import RunStore
+from fmnist_lib.store import RunStore
 
 with RunStore(sys.argv[1]).lock():
     print("held", flush=True)

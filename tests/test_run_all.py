@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.paths import ROOT
-from fmnist_lib.records import RunStore
+from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from fmnist_lib import training
 from fmnist_lib.config import Stop, make_config
 from fmnist_lib.data import Dataset, batch_order, derive_seed
+from fmnist_lib.engine import make_forward
 from fmnist_lib.metrics import Sums
 from fmnist_lib.models import build_model
 from fmnist_lib.training import (
@@ -186,7 +187,8 @@ def test_epochs_equal_a_plain_second_implementation(small_data):
         results = plain_adam_epoch(weights, moments, images.double(), labels, order, 24, 1e-3)
         expected_loss = sum(loss for loss, _ in results) / 100
         expected_accuracy = sum(hits for _, hits in results)  # of 100 images: percent
-        sums = train_epoch(model, optimizer, (images, labels), config, epoch)
+        forward = make_forward(model, config)
+        sums = train_epoch(model, forward, optimizer, (images, labels), config, epoch)
         assert sums.seen == 100
         assert sums.mean_loss == pytest.approx(expected_loss, rel=1e-5)
         assert sums.accuracy == pytest.approx(expected_accuracy)
@@ -200,7 +202,8 @@ def test_training_values_are_running_ones(small_data):
     part = small_data.train_images[:100], small_data.train_labels[:100]  # a single step
     before = evaluate(seeded(config), part)
     model = seeded(config)
-    running = train_epoch(model, make_optimizer(model, config), part, config, 1)
+    forward, optimizer = make_forward(model, config), make_optimizer(model, config)
+    running = train_epoch(model, forward, optimizer, part, config, 1)
     assert running.mean_loss == pytest.approx(before.mean_loss, rel=1e-5)
     assert running.correct == before.correct
     assert evaluate(model, part).mean_loss < before.mean_loss
@@ -232,7 +235,8 @@ def test_an_epochs_randomness_depends_on_seed_and_epoch_alone(noise):
         torch.manual_seed(disturbance)
         torch.rand(disturbance)
         part = noise.train_images, noise.train_labels
-        losses.append(train_epoch(model, make_optimizer(model, config), part, config, 2).loss)
+        forward, optimizer = make_forward(model, config), make_optimizer(model, config)
+        losses.append(train_epoch(model, forward, optimizer, part, config, 2).loss)
     assert losses[0] == losses[1]
 
 

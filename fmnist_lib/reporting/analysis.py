@@ -6,6 +6,7 @@ of a model that was not timed) is NaN in the frame and an empty cell in its CSV 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,10 @@ import pandas as pd
 from fmnist_lib.config import RunConfig, Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import CostRecord, Environment, RunRecord, RunStore, StopResult
+from fmnist_lib.records import CostRecord, DamagedRecordError, Environment, RunRecord, StopResult
 from fmnist_lib.reporting.intervals import Interval, t_interval
 from fmnist_lib.reporting.paper import TRAIN_IMAGES, wilson_interval
+from fmnist_lib.store import RunStore
 
 TIMES = (
     "train_seconds_mean",
@@ -91,6 +93,29 @@ def load_results(
     order = list(MODELS)
     found.sort(key=lambda run: (order.index(run.config.model), run.config.seed))
     return Results(store, tuple(found), _newest_costs(store, variants), rule, origin)
+
+
+def as_recorded(
+    store: RunStore, configs: Iterable[RunConfig], *, free: frozenset[str]
+) -> list[RunConfig]:
+    """Each run as the store has it: itself, else one that differs in the `free` settings alone.
+
+    `free` names settings that change rounding and speed but not the experiment. A run the store
+    does not have in any way stays as it is.
+    """
+    recorded = {}
+    for name in store.names():
+        with suppress(DamagedRecordError):  # counts as absent here; whoever needs it says so
+            recorded[name] = store.read(name).config
+    alike = {_settings(config, free): config for config in recorded.values()}
+    return [
+        config if config.name in recorded else alike.get(_settings(config, free), config)
+        for config in configs
+    ]
+
+
+def _settings(config: RunConfig, free: frozenset[str]) -> str:
+    return config.model_dump_json(exclude={"stops", *free})
 
 
 def _but_seed(config: RunConfig) -> dict[str, Any]:

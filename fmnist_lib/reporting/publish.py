@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fmnist_lib.records import write_atomically
 from fmnist_lib.reporting import analysis, figures
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.style import to_svg
+from fmnist_lib.store import write_atomically
 
 
 def write_tables(results: Results, folder: Path) -> None:
