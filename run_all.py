@@ -36,6 +36,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")
     add("--jobs", type=int, default=0, metavar="N", help="runs side by side (default: the cores)")
+    add(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="train on the Dask cluster of this scheduler, tcp://host:port or tls://host:port",
+    )
+    add("--trust-network", action="store_true", help="allow a tcp:// scheduler beyond this machine")
     add("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="default: cpu")
     add(
         "--engine",
@@ -92,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command; return its exit status. Raises `UserError` for bad input."""
     # Torch comes with these: `--help` need not wait for it.
     from fmnist_lib import pipeline, study
+    from fmnist_lib.remote import check_address
     from fmnist_lib.reporting.render import ReportError
 
     if options.release and options.output:
@@ -102,6 +110,8 @@ def run(options: argparse.Namespace) -> int:
         return verify(options)
     if options.from_released:
         return rebuild(options)
+    if options.scheduler:
+        check_address(options.scheduler, trust_network=options.trust_network)
     configs = study.plan(
         options.profile,
         models=options.models,
@@ -116,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
         configs=configs,
         output=(options.output or default_output).resolve(),
         jobs=options.jobs or study.usable_cores(),
+        scheduler=options.scheduler,
         force=options.force,
         keep_going=options.keep_going,
         release=options.release,
@@ -124,6 +135,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         for config in configs:
             print(f"{config.name:36} {pipeline.state_of(job, config).text}")
+        print(pipeline.forecast_of(job))
         return 0
     try:
         report = pipeline.make_report(job)
@@ -193,6 +205,9 @@ def main() -> int:
     except UserError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a disk that is full or read-only, most likely
+        print(f"run_all.py: failed: {error}; the same command goes on from here", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("run_all.py: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -1,65 +1,100 @@
-"""Where runs happen: in this process, or side by side on local workers, one core each."""
+"""Where runs happen: in this process, or side by side on workers, one core each."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed, get_worker
+from distributed import CancelledError, Client, Future, LocalCluster, as_completed, get_worker
 
+from fmnist_lib import paths
 from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import count_macs
 from fmnist_lib.data import ensure_data
 from fmnist_lib.experiment import run_experiment
-from fmnist_lib.records import RunOutput
+from fmnist_lib.forecast import longest_first
+from fmnist_lib.records import RunOutput, RunRecord
+from fmnist_lib.remote import connect, have_data, send_data
 from fmnist_lib.training import Row
 
 OnEpoch = Callable[[str, Row], None]
 """Called with a run's name and the metrics of an epoch it has finished."""
 
 Outcome = RunOutput | Exception
-TOPIC = "epoch"
+Task = Callable[[RunConfig, str], RunOutput]
+"""What a worker does: a run, and under which name its call tells what happens."""
 # In place of Dask's own, which has workers hand every freed block back to the system as well:
 # training, which frees and takes the same blocks all the time, spent two fifths of its time on it.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+OWN = "own"  # checkpoints lie in a remote worker's own folder, of which the client knows nothing
+
+
+class ClusterLostError(Exception):
+    """The connection to the scheduler is gone, and with it what had not come back yet."""
+
+
+class RunStoppedError(Exception):
+    """Nobody waits for this run any more."""
+
 
 def run_many(
-    configs: Sequence[RunConfig], *, jobs: int, on_epoch: OnEpoch
+    configs: Sequence[RunConfig],
+    *,
+    jobs: int,
+    on_epoch: OnEpoch,
+    scheduler: str = "",
+    records: Sequence[RunRecord] = (),
+    checkpoints: Path | None = None,
 ) -> Iterator[tuple[RunConfig, Outcome]]:
     """Yield each run with its output, or with the error that ended it, as they finish.
 
-    Longest first, so that no core idles at the end. The results do not depend on `jobs`.
+    Longest first, judged by `records` of earlier runs, so that no core idles at the end. The
+    results do not depend on `jobs`, nor on whether a cluster's `scheduler` hands out the runs.
+    Runs leave `checkpoints` in that folder and go on from them; on a cluster, in each worker's own.
+    Raises `ClusterLostError`, `UserError`.
     """
-    if configs:
-        ensure_data()  # once, before several workers ask for it
-    configs = sorted(configs, key=lambda c: -count_macs(c.model, c.model_options))
-    if jobs == 1 or len(configs) == 1:
-        yield from _run_here(configs, on_epoch)
-    elif configs:
-        yield from _run_on_workers(configs, min(jobs, len(configs)), on_epoch)
+    if not configs:
+        return
+    ensure_data()  # once, before several workers ask for it
+    configs = longest_first(configs, records)
+    if scheduler:
+        with connect(scheduler) as client:
+            yield from run_on(client, configs, on_epoch, partial(_run_in_worker, checkpoints=OWN))
+    elif jobs == 1 or len(configs) == 1:
+        yield from _run_here(configs, on_epoch, checkpoints)
+    else:
+        with local_client(min(jobs, len(configs))) as client:
+            task = partial(_run_in_worker, checkpoints=checkpoints)
+            yield from run_on(client, configs, on_epoch, task)
 
 
 def _run_here(
-    configs: Sequence[RunConfig], on_epoch: OnEpoch
+    configs: Sequence[RunConfig], on_epoch: OnEpoch, checkpoints: Path | None
 ) -> Iterator[tuple[RunConfig, Outcome]]:
     for config in configs:
         try:
             outcome: Outcome = run_experiment(
-                config, on_epoch=lambda row, name=config.name: on_epoch(name, row)
+                config,
+                on_epoch=lambda row, name=config.name: on_epoch(name, row),
+                checkpoints=checkpoints,
             )
         except Exception as error:  # the caller decides whether the other runs go on
             outcome = error
         yield config, outcome
 
 
-def _run_on_workers(
-    configs: Sequence[RunConfig], jobs: int, on_epoch: OnEpoch
-) -> Iterator[tuple[RunConfig, Outcome]]:
+@contextmanager
+def local_client(jobs: int) -> Iterator[Client]:
+    """Open a client on workers of our own, which nobody else can reach."""
     with (
         dask.config.set(
             {
                 "distributed.worker.daemon": False,
                 "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+                "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
             }
         ),
         LocalCluster(
@@ -72,17 +107,57 @@ def _run_on_workers(
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.subscribe_topic(TOPIC, lambda event: on_epoch(*event[1]))
-        futures: dict[Future, RunConfig] = {
-            client.submit(_run_in_worker, config, key=config.name, priority=-place): config
-            for place, config in enumerate(configs)
-        }
-        for future in as_completed(futures):
-            error = future.exception()
-            yield futures[future], error if error is not None else future.result()
+        yield client
+
+
+def run_on(
+    client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task
+) -> Iterator[tuple[RunConfig, Outcome]]:
+    """Hand runs to a cluster in this order; yield each with its outcome as they finish.
+
+    Nobody waits for the rest once the caller stops: it is taken back, and what is being trained
+    ends with its epoch. Raises `ClusterLostError`.
+    """
+    call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
+    client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
+    send_data(client, f"{call}-data")
+    futures: dict[Future, RunConfig] = {
+        # One group of keys: Dask keeps those of a large group back until a worker is free.
+        client.submit(task, config, call, key=("run", call, config.name), priority=-place): config
+        for place, config in enumerate(configs)
+    }
+    try:
+        for future in as_completed(futures, loop=client.loop):
+            yield futures.pop(future), _outcome(future)
             future.release()
+    finally:
+        if client.status == "running":
+            client.cancel(list(futures))
 
 
-def _run_in_worker(config: RunConfig) -> RunOutput:
+def _outcome(future: Future) -> Outcome:
+    if future.status != "cancelled":
+        try:
+            error = future.exception()
+            return error if error is not None else future.result()
+        except (CancelledError, OSError, TimeoutError):  # lost between two steps
+            pass
+    raise ClusterLostError(
+        "the connection to the scheduler is lost; finished runs are stored, and the same command "
+        "goes on from here"
+    )
+
+
+def _run_in_worker(config: RunConfig, call: str, *, checkpoints: Path | str | None) -> RunOutput:
     worker = get_worker()
-    return run_experiment(config, on_epoch=lambda row: worker.log_event(TOPIC, (config.name, row)))
+    key = worker.get_current_task()
+
+    def on_epoch(row: Row) -> None:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise RunStoppedError(config.name)
+        worker.log_event(f"{call}-epochs", (config.name, row))
+
+    have_data(worker, f"{call}-data")
+    folder = paths.RUNS / "checkpoints" if checkpoints == OWN else checkpoints
+    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder)

@@ -5,7 +5,8 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -23,10 +24,17 @@ TRAINING_CODE = (
 )
 """The files a run's numbers can depend on, below `fmnist_lib/`."""
 
+STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
+
 
 def now() -> str:
-    """Return the current time as ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """Return the current time as ISO 8601 in UTC, to the second.
+
+    The clock is read once a process and counted on from there, so that a clock that is set in the
+    middle of a run neither shortens nor lengthens it.
+    """
+    passed = timedelta(seconds=time.perf_counter() - COUNTER)
+    return (STARTED + passed).isoformat(timespec="seconds")
 
 
 def describe_environment() -> Environment:

@@ -1,9 +1,12 @@
 """The spine: one `RunConfig` in, one finished run out. Not here: which runs, where, or storage."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from fmnist_lib.checkpoints import Checkpoint
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import checkpoint_bytes, count_macs
 from fmnist_lib.data import Dataset, load
@@ -40,10 +43,13 @@ def run_experiment(
     *,
     data: Dataset | None = None,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    checkpoints: Path | None = None,
 ) -> RunOutput:
     """Train one model from its seed and return its record, predictions and weights.
 
-    `on_epoch` is called after every epoch with its metrics. Raises `NonFiniteLossError`.
+    Where the folder `checkpoints` holds one of this run, training goes on from it; one is left
+    there after every epoch, and whoever stores the run removes it. `on_epoch` is called after every
+    epoch with its metrics. Raises `NonFiniteLossError`.
     """
     with one_thread():
         environment = describe_environment()
@@ -51,7 +57,9 @@ def run_experiment(
         torch.manual_seed(config.seed)
         model = place_model(build_model(config.model, **config.model_options), config)
         parts = split_parts(data, config)
-        history, rules = train(model, parts, config, on_epoch=on_epoch)
+        history, rules = train(
+            model, parts, config, on_epoch=on_epoch, **going_on(checkpoints, config)
+        )
         rows = [EpochRow(**row) for row in history]
         kept = {rule.rule.name: keep(rule, rows, model, parts) for rule in rules}
         record = RunRecord(
@@ -74,6 +82,14 @@ def run_experiment(
         predictions={name: predictions for name, (_, predictions, _) in kept.items()},
         weights={name: weights for name, (_, _, weights) in kept.items()},
     )
+
+
+def going_on(checkpoints: Path | None, config: RunConfig) -> dict[str, Any]:
+    """Return what `train` needs to go on from a checkpoint, and to leave one."""
+    if checkpoints is None:
+        return {}
+    checkpoint = Checkpoint(checkpoints, config)
+    return {"state": checkpoint.load(), "on_state": checkpoint.save}
 
 
 def keep(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fmnist_lib import paths
+from fmnist_lib.checkpoints import Checkpoint
 from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import UserError
@@ -62,8 +63,11 @@ def train_here(configs: list[RunConfig]) -> None:
     with store.lock():
         missing = [store.with_recorded_rules(c) for c in configs if store.find(c) is None]
         with Progress(missing) as progress:
-            for _, outcome in run_many(missing, jobs=1, on_epoch=progress.epoch):
+            folder = store.folder / "checkpoints"
+            runs = run_many(missing, jobs=1, on_epoch=progress.epoch, checkpoints=folder)
+            for config, outcome in runs:
                 if isinstance(outcome, Exception):
                     raise outcome
                 store.write(outcome)
+                Checkpoint(folder, config).remove()
                 progress.finish(outcome.record)

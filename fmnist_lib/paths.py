@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-DATA = ROOT / "data"  # torchvision's `root`
+DATA = Path(os.environ.get("FMNIST_DATA", ROOT / "data"))  # torchvision's `root`
 RAW = DATA / "FashionMNIST" / "raw"  # the four idx files
 RUNS = Path(os.environ.get("FMNIST_RUNS", ROOT / "runs"))  # local records, weights (untracked)
 BUILD = ROOT / "build"  # reports of one's own runs (untracked)

@@ -5,20 +5,22 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nbformat
 
 from fmnist_lib import paths
-from fmnist_lib.cluster import run_many
+from fmnist_lib.checkpoints import Checkpoint
+from fmnist_lib.cluster import ClusterLostError, Outcome, run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import cost_name, measure_cost
 from fmnist_lib.data import load
 from fmnist_lib.engine import CompilationError
 from fmnist_lib.environment import git
 from fmnist_lib.errors import UserError
+from fmnist_lib.forecast import forecast, past_runs
 from fmnist_lib.models import MODELS
 from fmnist_lib.notebook import HOW
 from fmnist_lib.progress import Progress
@@ -43,6 +45,7 @@ class Job:
     configs: Sequence[RunConfig]
     output: Path
     jobs: int = 1
+    scheduler: str = ""  # of a cluster that trains in place of this machine
     force: bool = False
     keep_going: bool = False
     release: bool = False
@@ -51,6 +54,11 @@ class Job:
     released: RunStore = field(
         default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
     )
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where runs leave their checkpoints until their record is stored."""
+        return self.store.folder / "checkpoints"
 
     @property
     def models(self) -> list[str]:
@@ -151,7 +159,8 @@ def train_missing(job: Job, report: Report) -> list[RunRecord]:
         job.store.with_recorded_rules(state.config) for state in states if state.record is None
     ]
     if missing:
-        tell(f"training {len(missing)} of {len(states)} runs, {job.jobs} side by side")
+        where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
+        tell(f"training {len(missing)} of {len(states)} runs, {where}")
     fallbacks = train_all(job, missing, report)
     if fallbacks:
         report.notices.extend(fallbacks.values())
@@ -170,7 +179,7 @@ def train_all(
     """
     fallbacks: dict[str, str] = {}
     with Progress(configs) as progress:
-        for config, outcome in run_many(configs, jobs=job.jobs, on_epoch=progress.epoch):
+        for config, outcome in train_somewhere(job, configs, progress):
             if isinstance(outcome, CompilationError) and job.auto_engine:
                 fallbacks[config.name] = f"trained eagerly, since {outcome}"
                 continue
@@ -179,8 +188,32 @@ def train_all(
                 continue
             output = outcome.with_notes(notes)
             job.store.write(output)
+            Checkpoint(job.checkpoints, config).remove()
             progress.finish(output.record)
     return fallbacks
+
+
+def train_somewhere(
+    job: Job, configs: Sequence[RunConfig], progress: Progress
+) -> Iterator[tuple[RunConfig, Outcome]]:
+    """Yield runs as they finish, here or on a cluster; raise `RunFailedError` when that is lost."""
+    try:
+        yield from run_many(
+            configs,
+            jobs=job.jobs,
+            on_epoch=progress.epoch,
+            scheduler=job.scheduler,
+            records=past_runs(job.store, job.released),
+            checkpoints=job.checkpoints,
+        )
+    except ClusterLostError as error:
+        raise RunFailedError(str(error)) from None
+
+
+def forecast_of(job: Job) -> str:
+    """Return one line on how long the training of what is missing will take."""
+    missing = [c for c in job.configs if state_of(job, c).record is None]
+    return forecast(missing, past_runs(job.store, job.released), job.jobs)
 
 
 def find_record(job: Job, config: RunConfig) -> RunRecord | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fmnist_lib.checkpoints import Checkpoint
 from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.environment import describe_environment
@@ -107,12 +108,16 @@ def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[
         file=sys.stderr,
         flush=True,
     )
+    folder = scratch.folder / "checkpoints"  # its own: nothing an ordinary run left is continued
     with Progress(missing) as progress:
-        for config, outcome in run_many(missing, jobs=jobs, on_epoch=progress.epoch):
+        for config, outcome in run_many(
+            missing, jobs=jobs, on_epoch=progress.epoch, checkpoints=folder
+        ):
             if isinstance(outcome, Exception):
                 failures[config.name] = f"{type(outcome).__name__}: {outcome}"
                 continue
             scratch.write(outcome, with_weights=False)
+            Checkpoint(folder, config).remove()
             progress.finish(outcome.record)
     return failures
 

@@ -1,7 +1,9 @@
 """The store of runs: the only reader and writer of their files.
 
 A store is a folder with one sub-folder a run: `record.json` beside `predictions-<rule>.safetensors`
-and (in the local store alone) `weights-<rule>.safetensors`; costs lie in `costs/`.
+and (in the local store alone) `weights-<rule>.safetensors`; costs lie in `costs/`. A run appears
+whole or not at all: it is written as `.new-<name>`, and one that it replaces is `.old-<name>` for
+the moment between two renames. Whoever is stopped there leaves a store that reads as before.
 """
 
 import os
@@ -57,24 +59,33 @@ class RunStore:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store for writing; raise `UserError` at once when another process holds it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{self.folder}: another process (id {self._holder()}) is writing to this record "
-                "store; wait until it has finished"
-            ) from None
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written to ({error.strerror})") from None
         holder = self.folder / ".holder"
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        with self._told_plainly():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise UserError(
+                    f"{self.folder}: another process (id {self._holder()}) is writing to this "
+                    "record store; wait until it has finished"
+                ) from None
         try:
-            holder.write_text(str(os.getpid()))
+            with self._told_plainly():
+                holder.write_text(str(os.getpid()))
             yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    @contextmanager
+    def _told_plainly(self) -> Iterator[None]:
+        """Turn what the system refuses (a full or read-only disk) into one line for the user."""
+        try:
+            yield
+        except OSError as error:
+            fault = error.strerror or error
+            raise UserError(f"{self.folder}: cannot be written to ({fault})") from None
 
     def _holder(self) -> str:
         try:
@@ -83,17 +94,41 @@ class RunStore:
             return "unknown"
 
     def write(self, output: RunOutput, *, with_weights: bool = True) -> None:
-        """Store a run: arrays first, the record last, so that a record vouches for its files."""
-        folder = self.folder / output.record.name
-        for rule, arrays in output.predictions.items():
-            write_atomically(folder / f"predictions-{rule}.safetensors", encode_arrays(arrays))
-        for rule, arrays in output.weights.items() if with_weights else ():
-            write_atomically(folder / f"weights-{rule}.safetensors", encode_arrays(arrays))
-        write_atomically(folder / "record.json", encode(output.record))
+        """Store a run, whole or not at all; raise `UserError` when the disk is full or read-only.
+
+        An earlier run of that name stays readable until the new one takes its place.
+        """
+        name = output.record.name
+        folder, new, old = self.folder / name, self.folder / f".new-{name}", self._old(name)
+        files = {f"predictions-{rule}": arrays for rule, arrays in output.predictions.items()}
+        if with_weights:
+            files |= {f"weights-{rule}": arrays for rule, arrays in output.weights.items()}
+        with self._told_plainly():
+            try:
+                shutil.rmtree(new, ignore_errors=True)  # what a killed process may have left
+                for stem, arrays in files.items():
+                    write_atomically(new / f"{stem}.safetensors", encode_arrays(arrays))
+                write_atomically(new / "record.json", encode(output.record))
+                if folder.exists():
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.replace(folder, old)
+                os.replace(new, folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
     def write_cost(self, cost: CostRecord) -> None:
-        """Store a cost measurement."""
-        write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
+        """Store a cost measurement; raise as `write` does."""
+        with self._told_plainly():
+            write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
+
+    def _old(self, name: str) -> Path:
+        return self.folder / f".old-{name}"
+
+    def folder_of(self, name: str) -> Path:
+        """Return where a run lies: aside if whoever was replacing it was stopped on the way."""
+        folder, old = self.folder / name, self._old(name)
+        return old if old.exists() and not folder.exists() else folder
 
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
@@ -101,7 +136,7 @@ class RunStore:
         A damaged one is set aside with a warning that names it, and counts as absent. A folder
         without a record is a run that another process is writing, or that was cut short: absent.
         """
-        folder = self.folder / config.name
+        folder = self.folder_of(config.name)
         if not (folder / "record.json").exists():
             return None
         try:
@@ -164,9 +199,15 @@ class RunStore:
 
     def read(self, name: str) -> RunRecord:
         """Return a run's record, it and its predictions checked; raise `DamagedRecordError`."""
-        record = decode(self.folder / name / "record.json", RunRecord)
+        try:
+            return self._read(name)
+        except DamagedRecordError:
+            return self._read(name)  # perhaps it was replaced between two of its files
+
+    def _read(self, name: str) -> RunRecord:
+        record = decode(self.folder_of(name) / "record.json", RunRecord)
         if record.name != name:
-            raise DamagedRecordError(f"{self.folder / name}: the record is of another run")
+            raise DamagedRecordError(f"{self.folder_of(name)}: the record is of another run")
         for rule in record.stops:
             self.predictions(record, rule)
         return record
@@ -176,16 +217,25 @@ class RunStore:
         return self._arrays(record, "predictions", rule, record.stops[rule].predictions_sha256)
 
     def weights(self, record: RunRecord, rule: str) -> Arrays | None:
-        """Return the best weights under a rule, checked; None where they were not kept."""
-        if not (self.folder / record.name / f"weights-{rule}.safetensors").exists():
+        """Return the best weights under a rule, checked; None where they were not kept.
+
+        Damaged ones are set aside with a warning that names them, and count as not kept: the run's
+        results rest on its predictions.
+        """
+        path = self.folder_of(record.name) / f"weights-{rule}.safetensors"
+        if not path.exists():
             return None
-        return self._arrays(record, "weights", rule, record.stops[rule].weights_sha256)
+        try:
+            return self._arrays(record, "weights", rule, record.stops[rule].weights_sha256)
+        except DamagedRecordError as error:
+            self._reject(path, f"{error}; train the run again with --force to have them back")
+            return None
 
     def _arrays(self, record: RunRecord, kind: str, rule: str, expected: str) -> Arrays:
-        path = self.folder / record.name / f"{kind}-{rule}.safetensors"
+        path = self.folder_of(record.name) / f"{kind}-{rule}.safetensors"
         try:
             arrays = safetensors.numpy.load_file(path)
-        except (OSError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise DamagedRecordError(f"{path}: cannot be read ({error})") from None
         if digest_arrays(arrays) != expected:
             raise DamagedRecordError(f"{path}: its content is not what the record says")
@@ -193,7 +243,9 @@ class RunStore:
 
     def names(self) -> list[str]:
         """Return the names of all runs in the store, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob("*/record.json"))
+        found = {path.parent.name for path in self.folder.glob("*/record.json")}
+        old = {name.removeprefix(".old-") for name in found if name.startswith(".old-")}
+        return sorted({name for name in found if not name.startswith(".")} | old)
 
     def runs(self) -> list[RunRecord]:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ EVALUATION_BATCH = 100  # images; larger ones leave the processor's cache and ar
 
 Row = dict[str, float | int | None]
 """Metrics of one epoch; losses per image, accuracies in percent, times in the unit of the name."""
+
+
+State = dict[str, Any]
+"""All that training needs to go on after an epoch: tensors, numbers and names."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -103,16 +108,31 @@ def train(
     config: RunConfig,
     *,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    state: State | None = None,
+    on_state: Callable[[State], None] = lambda state: None,
 ) -> tuple[list[Row], list[EarlyStopping]]:
     """Train until the last stopping rule has fired; return the history and each rule's best epoch.
 
-    Raises `NonFiniteLossError` naming model and epoch, and in training the step.
+    `on_state` gets all that is needed to go on after each epoch; given back as `state`, training
+    goes on from there and ends as if it had never stopped. Raises `NonFiniteLossError` naming model
+    and epoch, and in training the step.
     """
     optimizer = make_optimizer(model, config)
     forward = make_forward(model, config)
     rules = [EarlyStopping(rule) for rule in config.stops]
     history: list[Row] = []
-    for epoch in range(1, config.max_epochs + 1):
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        history = state["history"]
+        rules = [
+            EarlyStopping(rule, **kept)
+            for rule, kept in zip(config.stops, state["rules"], strict=True)
+        ]
+    for epoch in range(len(history) + 1, config.max_epochs + 1):
+        if all(rule.fired for rule in rules):
+            break
         started = time.perf_counter()
         running = train_epoch(model, forward, optimizer, parts.train, config, epoch)
         train_seconds = time.perf_counter() - started
@@ -135,10 +155,25 @@ def train(
         history.append(row)
         for rule in rules:
             rule.update(row, model)
+        on_state(state_of(model, optimizer, history, rules))
         on_epoch(row)
-        if all(rule.fired for rule in rules):
-            break
     return history, rules
+
+
+def state_of(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: list[Row],
+    rules: list[EarlyStopping],
+) -> State:
+    """Return all that training needs to go on."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "history": history,
+        "rules": [{n: v for n, v in vars(rule).items() if n != "rule"} for rule in rules],
+    }
 
 
 def check_finite(row: Row, config: RunConfig) -> None:

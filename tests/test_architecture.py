@@ -26,20 +26,26 @@ MAY_IMPORT = {
     "engine": {"config", "models", "paths"},
     "training": {"config", "data", "engine", "metrics"},
     "cost": {"config", "data", "engine", "environment", "models", "records", "training"},
+    "checkpoints": {"config", "environment", "store", "training"},
     "experiment": {
-        *("config", "cost", "data", "environment", "metrics", "models", "records", "training"),
+        *("checkpoints", "config", "cost", "data", "environment", "metrics", "models", "records"),
+        "training",
     },
     "study": {"config", "engine", "errors", "models"},
-    "cluster": {"config", "cost", "data", "experiment", "records", "training"},
+    "forecast": {"config", "cost", "records", "store"},
+    "remote": {"environment", "errors", "fetching"},
+    "cluster": {"config", "data", "experiment", "forecast", "paths", "records", "remote"}
+    | {"training"},
     "progress": {"config", "cost", "models", "records", "training"},
     "verification": {"config", "experiment", "records"},
-    "replay": {"cluster", "config", "environment", "errors", "progress", "records"}
+    "replay": {"checkpoints", "cluster", "config", "environment", "errors", "progress", "records"}
     | {"store", "verification"},
     "reporting": {"config", "data", "errors", "metrics", "models", "paths", "records", "store"},
-    "notebook": {"cluster", "config", "errors", "paths", "progress", "reporting"}
+    "notebook": {"checkpoints", "cluster", "config", "errors", "paths", "progress", "reporting"}
     | {"store", "study"},
-    "pipeline": {"cluster", "config", "cost", "data", "engine", "environment", "errors", "models", "paths"}
-    | {"notebook", "progress", "records", "reporting", "store", "study"},
+    "pipeline": {"checkpoints"}
+    | {"cluster", "config", "cost", "data", "engine", "environment", "errors", "forecast"}
+    | {"models", "notebook", "paths", "progress", "records", "reporting", "store", "study"},
 }
 
 # What of a room is open to others, where that is not everything.

@@ -121,8 +121,9 @@ def test_copying_takes_record_predictions_and_weights_if_asked(
 def test_weights_that_are_not_copied_may_be_damaged(store, tmp_path, small_run):
     (store.folder / small_run.record.name / f"weights-{RULE}.safetensors").write_bytes(b"")
     store.copy(small_run.record, RunStore(tmp_path / "copy"))
-    with pytest.raises(DamagedRecordError, match="weights"):
+    with pytest.warns(UserWarning, match="weights"):
         store.copy(small_run.record, RunStore(tmp_path / "copy"), with_weights=True)
+    assert RunStore(tmp_path / "copy").find(small_run.record.config) == small_run.record
 
 
 def test_digests_see_names_types_shapes_and_values():
@@ -283,12 +284,17 @@ def test_a_record_in_another_runs_folder_is_not_taken_for_its(store, small_run, 
         assert store.find(small_run.record.config) is None
 
 
-def test_damaged_weights_are_named_when_they_are_read(store, small_run):
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b""])
+def test_damaged_weights_are_named_set_aside_and_count_as_not_kept(store, small_run, damage):
     path = store.folder / small_run.record.name / f"weights-{RULE}.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    assert store.find(small_run.record.config) == small_run.record
-    with pytest.raises(DamagedRecordError, match=f"weights-{RULE}"):
-        store.weights(small_run.record, RULE)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match="--force") as caught:
+        assert store.weights(small_run.record, RULE) is None
+    assert str(path) in str(caught[0].message)
+    assert not path.exists()
+    assert [p.suffix for p in (store.folder / "damaged").iterdir()] == [".safetensors"]
+    assert store.weights(small_run.record, RULE) is None  # said once
+    assert store.find(small_run.record.config) == small_run.record  # its results stand
 
 
 def test_a_run_that_is_still_being_written_is_absent_and_left_alone(store, small_run):
@@ -351,12 +357,21 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_record_vouches_for_the_arrays_so_it_is_written_last(tmp_path, small_run, monkeypatch):
+def test_a_run_appears_whole(store, small_run, monkeypatch):
+    """No file of it, nor of what it replaces, changes under the name that readers know."""
+    folder = store.folder / small_run.record.name
+    before = {path: path.read_bytes() for path in folder.iterdir()}
     written = []
-    monkeypatch.setattr(fmnist_lib.store, "write_atomically", lambda path, _: written.append(path.name))
-    RunStore(tmp_path).write(small_run)
-    assert written[-1] == "record.json"
-    assert len(written) == 3
+
+    def watch(path, content):
+        write_atomically(path, content)
+        written.append(path.name)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+    monkeypatch.setattr(fmnist_lib.store, "write_atomically", watch)
+    store.write(small_run)
+    assert sorted(written) == sorted(path.name for path in before)
+    assert not [path for path in store.folder.iterdir() if path.name.startswith(".")]
 
 
 # --- why a run is missing ----------------------------------------------------------------------

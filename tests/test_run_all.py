@@ -115,9 +115,10 @@ def test_an_unchanged_second_run_trains_nothing_and_leaves_the_report(smoke):
 def test_dry_run_names_each_run_and_why(smoke):
     runs, _, _ = smoke
     done = command("--profile", "smoke", "--seeds", "0-1", "--dry-run", runs=runs)
-    lines = done.stdout.splitlines()
+    *lines, forecast = done.stdout.splitlines()
     assert done.returncode == 0
     assert len(lines) == 2 * len(MODELS)
+    assert forecast.startswith(f"forecast: {len(MODELS)} runs to train, 0.0 core hours; ")
     assert sum(line.endswith(" cached") for line in lines) == len(MODELS)
     reason = "to train, because no record of this model and seed"
     assert sum(line.endswith(reason) for line in lines) == len(MODELS)

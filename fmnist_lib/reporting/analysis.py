@@ -167,7 +167,7 @@ def histories(results: Results) -> pd.DataFrame:
 
 def _wall_seconds(environment: Environment) -> float:
     started, finished = map(pd.Timestamp, (environment.started, environment.finished))
-    return (finished - started).total_seconds()
+    return max(0.0, (finished - started).total_seconds())  # a clock may have been set back
 
 
 # --- the paper's tables ---

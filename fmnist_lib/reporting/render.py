@@ -1,8 +1,8 @@
 """Executed notebooks → one notebook → one HTML page → one PDF.
 
-nbconvert turns cells into markup (`templates/report`), `numbering.py` makes them one document, and
-the page is sealed: it loads nothing from elsewhere. The PDF is the same page under `print.css`. No
-notebook is run here and no number computed.
+nbconvert turns cells into markup (`templates/report`), `sanitise.py` takes from it what could run,
+`numbering.py` makes it one document, and the page is sealed: it loads nothing from elsewhere. The
+PDF is the same page under `print.css`. No notebook is run here and no number computed.
 
 What notebooks agree on:
 
@@ -39,13 +39,13 @@ from nbformat import NotebookNode
 
 from fmnist_lib.reporting import numbering
 from fmnist_lib.reporting.numbering import ReportError, add, add_to_contents, new_tag
+from fmnist_lib.reporting.sanitise import sanitise
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARTS = ("abstract", "appendix", "references")  # all else is the body
 LEFT_OUT = {"remove", "parameters", "injected-parameters", "papermill-error-cell-tag"}
 INPUT_HIDDEN = {"hide-input", "abstract", "references"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar
-FOREIGN = ("script", "style", "link", "meta", "base", "iframe", "object", "embed", "form")
 NUMBER = re.compile(r"[\s\d.,:%±×+−–—()*†<>≤≥≈/-]*(\s?[a-zA-Zµ]{1,3})?")  # perhaps with a unit
 SHORT = 16  # characters of a table cell that stay on one line
 PORTRAIT, LANDSCAPE = 100, 130  # characters in a row of a printed table: beyond, smaller; turned
@@ -121,13 +121,12 @@ def render_html(notebooks: Sequence[NotebookNode], **front: Unpack[TitleBlock]) 
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_anchor_links=True,
     )
+    exporter.register_filter("sanitise", sanitise)
     page = BeautifulSoup(exporter.from_notebook_node(_merge(notebooks, front))[0], "html.parser")
-    for cell in page.select(".cell"):
+    for cell in page.select(".cell[data-part]"):
         add(page.find(id=cell["data-part"]), cell.extract())
     labels = numbering.number_sections(page)
     labels |= numbering.number_figures(page) | numbering.number_references(page)
-    for foreign in page.select(", ".join(f".cell {name}" for name in FOREIGN)):
-        foreign.decompose()
     for table in page.select(".cell table"):
         _align(table)
     for wide in page.select(".cell table, .cell figure img"):

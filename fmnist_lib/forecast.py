@@ -1,0 +1,85 @@
+"""How long runs will take, from runs that were, else from their work. Not here: any measurement."""
+
+import heapq
+import statistics
+from collections.abc import Iterable, Sequence
+
+from fmnist_lib.config import TRAIN_IMAGES, RunConfig
+from fmnist_lib.cost import count_macs
+from fmnist_lib.records import DamagedRecordError, RunRecord, decode
+from fmnist_lib.store import RunStore
+
+EXPECTED_EPOCHS = 25  # where no run of the model tells; early stopping decides
+SECONDS_PER_MAC = 3e-10  # of training on one image; a core of 2020, within a factor of two
+
+
+def past_runs(*stores: RunStore) -> list[RunRecord]:
+    """Return the records of the stores, damaged ones left out: a forecast is no evidence."""
+    records = []
+    for store in stores:
+        for name in store.names():
+            try:
+                records.append(decode(store.folder_of(name) / "record.json", RunRecord))
+            except DamagedRecordError:
+                continue
+    return records
+
+
+def expected_seconds(config: RunConfig, records: Iterable[RunRecord] = ()) -> float:
+    """Return a run's likely time on one core: an epoch's time an image × images × epochs."""
+    alike = [record for record in records if same_work(record.config, config)]
+    whole = [record for record in alike if not record.config.shortened]
+    images = sum(trained_images(record.config) * len(record.history) for record in whole or alike)
+    if images:
+        rows = [row for record in whole or alike for row in record.history]
+        seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows) / images
+    else:
+        seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
+    epochs = (
+        statistics.median(len(record.history) for record in whole) if whole else EXPECTED_EPOCHS
+    )
+    return seconds * trained_images(config) * min(epochs, config.max_epochs)
+
+
+def same_work(one: RunConfig, other: RunConfig) -> bool:
+    """Return whether two runs do the same with an image."""
+    names = ("model", "model_options", "batch_size", "device", "engine", "precision")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def trained_images(config: RunConfig) -> int:
+    """Return how many images an epoch trains on."""
+    held_out = config.validation_images if config.protocol == "split" else 0
+    return (config.train_images or TRAIN_IMAGES) - held_out
+
+
+def longest_first(
+    configs: Sequence[RunConfig], records: Sequence[RunRecord] = ()
+) -> list[RunConfig]:
+    """Return the runs in the order to start them in, so that no core idles at the end."""
+    return sorted(configs, key=lambda config: -expected_seconds(config, records))
+
+
+def wall_seconds(seconds: Iterable[float], workers: int) -> float:
+    """Return when the last run ends if each free worker takes the longest run that is left."""
+    free_at = [0.0] * max(workers, 1)
+    for duration in sorted(seconds, reverse=True):
+        heapq.heappush(free_at, heapq.heappop(free_at) + duration)
+    return max(free_at)
+
+
+def forecast(configs: Sequence[RunConfig], records: Sequence[RunRecord], workers: int) -> str:
+    """Return one line: what training these runs will take with that many workers."""
+    if not configs:
+        return "forecast: nothing to train"
+    seconds = [expected_seconds(config, records) for config in configs]
+    return (
+        f"forecast: {len(configs)} runs to train, {sum(seconds) / 3600:.1f} core hours; "
+        f"{in_words(wall_seconds(seconds, workers))} with {workers} side by side"
+    )
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person would say it, rounded up to whole minutes."""
+    minutes = -int(-seconds // 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,246 @@
+"""A cluster that exists already, for real on this machine: scheduler and workers by command."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import Client, get_worker
+
+from fmnist_lib import pipeline
+from fmnist_lib.cluster import run_many, run_on
+from fmnist_lib.config import make_config
+from fmnist_lib.errors import UserError
+from fmnist_lib.experiment import run_experiment
+from fmnist_lib.remote import check_address, connect
+from fmnist_lib.store import RunStore
+
+TINY = {"train_images": 100, "test_images": 50, "max_epochs": 4, "batch_size": 20}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(Path(__file__).parent),
+}
+NO_SOURCES = "from fmnist_lib import fetching\nfetching.SOURCES.clear()\n"
+OTHER_TORCH = "from fmnist_lib import remote\nremote.package_version = lambda name: '0.1'\n"
+
+
+class Place:
+    """A scheduler on a free port, and workers when they are asked for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.processes = []
+        self.scheduler = self.start(
+            "scheduler", "--host=127.0.0.1", f"--port={self.port}", "--no-dashboard"
+        )
+
+    def start(self, what, *options, **environment):
+        with (self.folder / f"{what}-{len(self.processes)}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.dask_{what}", *options],
+                cwd=self.folder,
+                env={**ENVIRONMENT, **environment},
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def worker(self, *options, preload="", **environment):
+        script = self.folder / f"preload_{len(self.processes)}.py"
+        script.write_text(preload)
+        options = ("--nthreads=1", *options, f"--preload={script}", "--host=127.0.0.1")
+        return self.start(
+            "worker", self.address, "--no-nanny", "--no-dashboard", *options, **environment
+        )
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    yield place
+    place.close()
+
+
+def run(place, configs, on_epoch=lambda name, row: None):
+    runs = run_many(configs, jobs=1, on_epoch=on_epoch, scheduler=place.address)
+    return {config.name: outcome for config, outcome in runs}
+
+
+def digests(outcomes):
+    return {name: output.record.result_digest for name, output in outcomes.items()}
+
+
+def in_this_process(configs):
+    return {config.name: run_experiment(config).record.result_digest for config in configs}
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1", "tls://far:8786"]
+)
+def test_a_scheduler_is_on_this_machine_or_encrypted(address):
+    check_address(address)
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://far.example:8786"])
+def test_any_other_needs_a_word_of_trust(address):
+    with pytest.raises(UserError, match="--trust-network"):
+        check_address(address)
+    check_address(address, trust_network=True)
+
+
+@pytest.mark.parametrize("address", ["far:8786", "tcp://far", "inproc://1", "tcp://[::1", "", "x"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(UserError, match="is no address"):
+        check_address(address, trust_network=True)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr("fmnist_lib.remote.TIMEOUT_SECONDS", 0.5)
+    with (
+        pytest.raises(UserError, match="no answer from tcp:"),
+        connect("tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_two_workers_give_what_one_process_gives(place, capsys):
+    """One of them has no data and cannot get any: the client sends it."""
+    configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(4)]
+    empty = place.folder / "empty"
+    first = place.worker(preload=NO_SOURCES, FMNIST_DATA=str(empty))
+    epochs = []
+
+    def on_epoch(name, row):
+        if not epochs:
+            place.worker()  # late
+        epochs.append(name)
+
+    assert digests(run(place, configs, on_epoch)) == in_this_process(configs)
+    assert len(list((empty / "FashionMNIST" / "raw").glob("*-ubyte"))) == 4
+    assert len(epochs) == sum(config.max_epochs for config in configs)
+    assert "waiting for workers" in capsys.readouterr().err
+    assert first.poll() is None
+
+
+def stay_a_while(config, call):
+    time.sleep(0.5)
+    return get_worker().address
+
+
+@pytest.mark.long
+def test_a_late_worker_takes_its_share_and_longest_runs_start_first(place):
+    configs = [make_config(model="lenet5", seed=seed) for seed in range(12)]
+    place.worker()
+    order, workers = [], set()
+    with Client(place.address) as client:
+        for config, worker in run_on(client, configs, print, stay_a_while):
+            if not order:
+                place.worker()
+            order.append(config.seed)
+            workers.add(worker)
+    assert len(workers) == 2
+    assert order[:3] == [0, 1, 2]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["before", "late"])
+@pytest.mark.parametrize(
+    ("options", "preload", "reason"),
+    [
+        ((), OTHER_TORCH, r"torch is 0\.1, not 2"),
+        (("--nthreads=2",), "", "threads is 2, not 1"),
+    ],
+    ids=["torch", "threads"],
+)
+def test_another_version_is_refused_by_name(place, capsys, when, options, preload, reason):
+    if when == "before":
+        stranger = place.worker(*options, preload=preload)
+        with Client(place.address) as client:
+            client.wait_for_workers(1)
+    with connect(place.address) as client:
+        if when == "late":
+            stranger = place.worker(*options, preload=preload)
+        stranger.wait(60)
+        assert not client.scheduler_info()["workers"]
+        place.worker()
+        assert [o for _, o in run_on(client, [make_config(model="lenet5")], print, stay_a_while)]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "refused" in line]
+    assert line.startswith("refused the worker tcp://127.0.0.1:")
+    assert re.search(reason, line)
+
+
+@pytest.mark.long
+def test_a_killed_workers_run_moves_and_comes_out_the_same(place):
+    config = make_config(model="lenet5", **TINY)
+    first, killed = place.worker(), []
+
+    def on_epoch(name, row):
+        if not killed:
+            killed.append(name)
+            place.worker()
+            first.kill()
+
+    assert digests(run(place, [config], on_epoch)) == in_this_process([config])
+    assert killed
+
+
+@pytest.mark.long
+def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, monkeypatch):
+    configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(3)]
+    store, other = RunStore(tmp_path / "store"), RunStore(tmp_path / "none")
+    job = pipeline.Job(
+        "smoke", configs, tmp_path, scheduler=place.address, store=store, released=other
+    )
+    place.worker()
+    write = store.write
+
+    def write_and_kill(output):
+        write(output)
+        place.scheduler.kill()
+
+    monkeypatch.setattr(store, "write", write_and_kill)
+    with pytest.raises(pipeline.RunFailedError, match="lost; finished runs are stored"):
+        pipeline.train_missing(job, pipeline.Report(tmp_path))
+    assert len(store.names()) == 1
+    monkeypatch.setattr(store, "write", write)
+    again = Place(tmp_path)
+    try:
+        again.worker()
+        job = replace(job, scheduler=again.address)
+        assert len(pipeline.train_missing(job, pipeline.Report(tmp_path))) == 3
+    finally:
+        again.close()
+
+
+@pytest.mark.long
+def test_a_caller_that_stops_takes_the_rest_back(place):
+    configs = [make_config(model="lenet5", seed=s, **TINY | {"max_epochs": 500}) for s in range(3)]
+    place.worker()
+    runs = run_many(configs, jobs=1, on_epoch=lambda *_: None, scheduler=place.address)
+    next(runs)
+    runs.close()
+    with Client(place.address) as client:
+        deadline = time.monotonic() + 60
+        while any(client.processing().values()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(client.processing().values())
+        executing = client.run(lambda dask_worker: len(dask_worker.state.executing))
+        while any(executing.values()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            executing = client.run(lambda dask_worker: len(dask_worker.state.executing))
+        assert not any(executing.values())
