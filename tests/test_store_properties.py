@@ -178,9 +178,8 @@ def test_a_cost_is_the_old_or_the_new_one(tmp_path):
     for last in range(1, 8):
         store = RunStore(tmp_path / str(last))
         store.write_cost(old)
-        with Disk(last):
-            with contextlib.suppress(KilledError):
-                store.write_cost(new)
+        with Disk(last), contextlib.suppress(KilledError):
+            store.write_cost(new)
         assert store.find_cost(old.name) in (old, new)
         assert len(store.costs()) == 1
 

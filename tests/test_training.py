@@ -63,7 +63,7 @@ def scripted(monkeypatch, losses, *, patiences, max_epochs=100, monitor="test_lo
     """Run the real loop with made-up losses; return history and rules."""
     losses = iter(losses)
 
-    def one_epoch(model, optimizer, part, config, epoch):
+    def one_epoch(model, forward, optimizer, part, config, epoch):
         model.weight.data.fill_(epoch)
         return Sums(1.0, 1, 1)
 
