@@ -78,7 +78,7 @@ def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     command += ["--host=127.0.0.1", f"--port={port}", "--no-dashboard"]
     quiet = {"env": environment, "stderr": subprocess.DEVNULL, "cwd": "/tmp"}
-    scheduler = subprocess.Popen(command, **quiet)
+    scheduler = subprocess.Popen(command, **quiet | {"stderr": open("/tmp/w/sched.log", "w")})
     each = -(-workers // PROCESSES)
     nodes = [
         subprocess.Popen([sys.executable, here, "--serve", address, str(each)], **quiet)

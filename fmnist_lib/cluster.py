@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ Task = Callable[[RunConfig, str], RunOutput]
 # training, which frees and takes the same blocks all the time, spent two fifths of its time on it.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
 OWN = "own"  # checkpoints lie in a remote worker's own folder, of which the client knows nothing
 
 
@@ -121,15 +123,24 @@ def run_on(
     call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
     client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
     send_data(client, f"{call}-data")
-    futures: dict[Future, RunConfig] = {
-        # One group of keys: Dask keeps those of a large group back until a worker is free.
-        client.submit(task, config, call, key=("run", call, config.name), priority=-place): config
-        for place, config in enumerate(configs)
-    }
+    rest = enumerate(configs)
+    futures: dict[Future, RunConfig] = {}
+    runs = as_completed(loop=client.loop)
+
+    def submit(count: int) -> None:
+        for place, config in islice(rest, count):
+            # One group of keys: Dask keeps those of a large group back until a worker is free.
+            key = ("run", call, config.name)
+            future = client.submit(task, config, call, key=key, priority=-place)
+            futures[future] = config
+            runs.add(future)
+
     try:
-        for future in as_completed(futures, loop=client.loop):
+        submit(AT_ONCE)
+        for future in runs:
             yield futures.pop(future), _outcome(future)
             future.release()
+            submit(1)
     finally:
         if client.status == "running":
             client.cancel(list(futures))

@@ -48,7 +48,7 @@ class Place:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{what}", *options],
                 cwd=self.folder,
-                env={**ENVIRONMENT, **environment},
+                env={**ENVIRONMENT, "FMNIST_RUNS": str(self.folder), **environment},
                 stdout=log,
                 stderr=log,
             )
