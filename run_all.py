@@ -31,7 +31,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default="paper",
         metavar="{smoke,paper,study}",
         help="smoke: shortened runs, two minutes; paper: one run a model (default); "
-        "study: five runs a model",
+        "study: five runs a model, patience 20 besides",
     )
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
-from fmnist_lib.config import MAX_SEED, RunConfig, make_config
+from fmnist_lib.config import MAX_SEED, RunConfig, Stop, make_config
 from fmnist_lib.engine import resolve_auto
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
@@ -18,7 +19,7 @@ class Profile:
 
     purpose: str
     seeds: str = "0"
-    settings: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -28,7 +29,11 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             settings={"train_images": 640, "test_images": 500, "max_epochs": 2},
         ),
         "paper": Profile("the paper's protocol, one run a model"),
-        "study": Profile("the paper's protocol, five runs a model", seeds="0-4"),
+        "study": Profile(
+            "the paper's protocol, five runs a model, with a patient stopping rule besides",
+            seeds="0-4",
+            settings={"stops": (Stop(), Stop(patience=20))},
+        ),
     }
 )
 

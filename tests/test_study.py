@@ -63,8 +63,9 @@ def test_paper_is_the_papers_protocol_with_one_run_a_model():
         assert not config.shortened
 
 
-def test_study_is_the_same_with_five_seeds():
+def test_study_is_the_same_with_five_seeds_and_a_patient_rule_besides():
     configs = plan("study")
+    assert {config.stops for config in configs} == {(Stop(), Stop(patience=20))}
     assert len({config.key for config in configs}) == 5 * len(MODELS)
     assert {config.seed for config in configs} == {0, 1, 2, 3, 4}
     assert {c.key for c in plan("paper")} <= {config.key for config in configs}
