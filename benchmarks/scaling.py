@@ -13,6 +13,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -77,8 +78,8 @@ def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
     }
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     command += ["--host=127.0.0.1", f"--port={port}", "--no-dashboard"]
-    quiet = {"env": environment, "stderr": subprocess.DEVNULL, "cwd": "/tmp"}
-    scheduler = subprocess.Popen(command, **quiet | {"stderr": open("/tmp/w/sched.log", "w")})
+    quiet = {"env": environment, "stderr": subprocess.DEVNULL, "cwd": tempfile.gettempdir()}
+    scheduler = subprocess.Popen(command, **quiet)
     each = -(-workers // PROCESSES)
     nodes = [
         subprocess.Popen([sys.executable, here, "--serve", address, str(each)], **quiet)
