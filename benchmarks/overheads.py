@@ -4,7 +4,6 @@ Real runs through `run_many`, in this process and then on a local cluster. Nothi
 """
 
 import argparse
-import inspect
 import sys
 import tempfile
 import time
@@ -55,15 +54,12 @@ def measure(configs: Sequence[RunConfig], jobs: int, folder: Path) -> dict[str, 
         store.find(config)
     parts["planning"].append(time.perf_counter() - started)
 
-    # In the store's own folder, where there are checkpoints.
-    known = inspect.signature(run_many).parameters
-    kept = {"checkpoints": folder / "checkpoints"} if "checkpoints" in known else {}
     started = time.perf_counter()
     runs = run_many(
         configs,
         jobs=jobs,
         on_epoch=lambda name, row: times[name].append((time.perf_counter(), row)),
-        **kept,
+        checkpoints=folder / "checkpoints",
     )
     for config, outcome in runs:
         returned = time.perf_counter()

@@ -24,7 +24,7 @@ Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps images (B, 1, 28, 28) and labels (B,) to the mean loss and the logits (B, 10)."""
 
 ENGINES = ("eager", "compiled", "auto")
-REPAID_AFTER = {"resnet_mini": 12, "mobilenet_lite": 10}
+REPAID_AFTER = {"resnet_mini": 19, "mobilenet_lite": 5}
 """Epochs of 60,000 images after which compiling has paid on a CPU; models not named gain nothing.
 
 Measured on one machine (`benchmarks/README.md`); `auto` goes by it.
