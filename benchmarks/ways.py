@@ -23,7 +23,7 @@ from fmnist_lib.engine import make_forward, resolve_auto
 from fmnist_lib.metrics import Sums
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import DATA
-from fmnist_lib.training import make_optimizer, place_model, train_epoch
+from fmnist_lib.training import keep_freed_memory, make_optimizer, place_model, train_epoch
 
 WARM_UP = 10  # batches before the clock starts
 
@@ -214,6 +214,7 @@ def skorch(model: nn.Module, work: Work) -> Block:
 
 def ours(model: nn.Module, work: Work) -> Block:
     """Train with this project's loop."""
+    keep_freed_memory()
     config, data = work.config, load()
     model = place_model(model, config)
     optimizer, forward = make_optimizer(model, config), make_forward(model, config)

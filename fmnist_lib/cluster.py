@@ -26,8 +26,6 @@ OnEpoch = Callable[[str, Row], None]
 Outcome = RunOutput | Exception
 Task = Callable[[RunConfig, str], RunOutput]
 """What a worker does: a run, and under which name its call tells what happens."""
-# In place of Dask's own, which has workers hand every freed block back to the system as well:
-# training, which frees and takes the same blocks all the time, spent two fifths of its time on it.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it

@@ -17,6 +17,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.records import CostRecord, digest_json
 from fmnist_lib.training import (
     evaluate,
+    keep_freed_memory,
     make_optimizer,
     one_thread,
     place_model,
@@ -67,6 +68,7 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
     Nothing else may run on the machine meanwhile; the caller sees to that.
     """
     busy = psutil.cpu_percent(interval=1)  # by others: this process sleeps meanwhile
+    keep_freed_memory()
     with one_thread():
         environment = describe_environment()
         torch.manual_seed(config.seed)

@@ -28,6 +28,7 @@ from fmnist_lib.training import (
     Parts,
     Row,
     evaluate,
+    keep_freed_memory,
     one_thread,
     place_model,
     predict,
@@ -51,6 +52,7 @@ def run_experiment(
     there after every epoch, and whoever stores the run removes it. `on_epoch` is called after every
     epoch with its metrics. Raises `NonFiniteLossError`.
     """
+    keep_freed_memory()
     with one_thread():
         environment = describe_environment()
         data = data or load(train_images=config.train_images, test_images=config.test_images)

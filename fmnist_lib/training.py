@@ -1,7 +1,9 @@
 """The loop: one model, one config, the data in memory. Not here: files, plots, processes."""
 
 import copy
+import ctypes
 import math
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +46,25 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+# Of glibc's `mallopt`: the parameter's number and its value in bytes.
+KEPT_MEMORY = {
+    "mmap_threshold": (-3, 32 * 2**20),  # the largest value it takes
+    "trim_threshold": (-1, 2**30),
+}
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory it frees, for the next step to use; glibc alone.
+
+    A training step takes and frees the same large blocks again and again. Given back to the system,
+    each comes as fresh pages that have to be filled with zeros first: a third of MobileNet-Lite's
+    time. The numbers do not change.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        for parameter, value in KEPT_MEMORY.values():
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 @dataclass

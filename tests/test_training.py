@@ -1,6 +1,10 @@
 """The loop: when it stops, what it keeps, what it counts, and what it never looks at."""
 
 import math
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -394,3 +398,29 @@ def test_the_papers_protocol_has_no_validation_metrics(noise):
     assert seen == history
     assert history[0]["validation_loss"] is None
     assert history[0]["validation_accuracy"] is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_freed_memory_stays_with_the_process():
+    script = """
+import resource
+from fmnist_lib.training import keep_freed_memory
+import torch
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+given_back = faults()
+keep_freed_memory()
+faults()  # the first block is new
+print(given_back, faults())
+"""
+    # Set, this keeps the C library from adapting by itself, as in Dask's workers.
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back > 20 * 500  # 1024 pages a block, some of them huge
+    assert kept < 100
