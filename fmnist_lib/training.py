@@ -59,8 +59,8 @@ def keep_freed_memory() -> None:
     """Have this process keep the memory it frees, for the next step to use; glibc alone.
 
     A training step takes and frees the same large blocks again and again. Given back to the system,
-    each comes as fresh pages that have to be filled with zeros first: a third of MobileNet-Lite's
-    time. The numbers do not change.
+    as in Dask's workers, each comes as fresh pages that have to be filled with zeros first, which
+    can take half of the time (`benchmarks/README.md`). The numbers do not change.
     """
     if platform.libc_ver()[0] == "glibc":
         for parameter, value in KEPT_MEMORY.values():
