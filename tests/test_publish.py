@@ -88,11 +88,12 @@ def test_times_alone_are_those_of_the_models_that_were_timed(results):
 
 
 def test_a_split_and_options_are_told(tmp_path):
-    options = {"protocol": "split", "validation_images": 6, "model_options": {}}
-    split = made_up_results(RunStore(tmp_path), **options, train_images=20)
-    row = results_table(split).iloc[0]
+    store, images = RunStore(tmp_path), {"train_images": 20, "validation_images": 6}
+    run = make_run("lenet5", protocol="split", model_options={"activation": "relu"}, **images)
+    store.write(run)
+    (row,) = results_table(load_results(store, [run.record.config])).itertuples()
     assert (row.protocol, row.train_images, row.validation_images) == ("split", 14, 6)
-    assert row.model_options == "{}"
+    assert row.model_options == '{"activation": "relu"}'
 
 
 @pytest.mark.parametrize("make", [results_table, confusion_table])

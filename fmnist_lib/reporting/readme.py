@@ -23,7 +23,8 @@ FILES: Mapping[str, str] = {
     "first seed; no other weights are kept",
     "notebooks/": "the notebooks as they were executed for the report",
     "records/": "the evidence: for each run `record.json` with settings, every epoch, results, "
-    "environment and digests, and its predictions; in `costs/` the times alone on the machine",
+    "environment and digests, and its predictions; in `costs/` the times alone on the machine. "
+    "Runs of earlier releases stay, so there may be more than in this report",
 }
 
 PREDICTIONS: Mapping[str, str] = {
