@@ -55,10 +55,6 @@ def smoke_results(store, **choice):
     return load_results(store, plan("smoke", **choice))
 
 
-def read(content):
-    return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
-
-
 # --- results.csv and the confusion matrices ---
 
 
@@ -84,7 +80,7 @@ def test_times_alone_are_those_of_the_models_that_were_timed(results):
     table = results_table(results).set_index("model")
     assert list(table.loc["lenet5"].train_seconds_mean) == [10.0] * 4
     assert set(table.loc["lenet5"].cost) == {results.costs["lenet5"].name}
-    assert table.loc["vit_tiny", ["train_seconds_mean", "latency_ms_p90", "cost"]].isna().all(None)
+    assert table.loc["vit_tiny", ["train_seconds_mean", "latency_ms_p90", "cost"]].isna().to_numpy().all()
 
 
 def test_a_split_and_options_are_told(tmp_path):
@@ -99,7 +95,7 @@ def test_a_split_and_options_are_told(tmp_path):
 @pytest.mark.parametrize("make", [results_table, confusion_table])
 def test_a_table_comes_back_from_its_file(results, make):
     table = make(results)
-    back = read(to_csv(table))
+    back = pd.read_csv(io.BytesIO(to_csv(table)))
     assert list(back) == list(table)
     for name in table:
         values, again = (
@@ -125,11 +121,11 @@ def test_confusion_matrices_are_those_of_the_predictions(results):
 
 
 def test_no_text_is_run_by_a_spreadsheet():
-    hostile = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"]
+    hostile = ["=1+1", "+1", "-1", "@x", "\t=1"]
     harmless = ['a, "b"\nc', "T-shirt/top", "", "–", "`=1`"]
-    frame = pd.DataFrame({"text": hostile + harmless, "number": -1.5})
+    frame = pd.DataFrame({"text": [*hostile, *harmless, "a\r=1"], "number": -1.5})
     back = pd.read_csv(io.BytesIO(to_csv(frame)), keep_default_na=False)
-    assert list(back.text) == [f"'{text}" for text in hostile] + harmless
+    assert list(back.text) == [*(f"'{text}" for text in hostile), *harmless, "a =1"]
     assert set(back.number) == {-1.5}
 
 

@@ -17,7 +17,7 @@ Its architecture and what was found about it are in its [notebook](../../noteboo
 
 {results}
 
-Of {runs} ({seeds}), each at its best epoch by the stopping rule `{rule}`. The interval is that
+Measured on {runs} ({seeds}), at the best epoch by the stopping rule `{rule}`; the interval is that
 {over}. {ranked} Every run by itself is in [`results.csv`](../../results.csv).
 
 ## Data and protocol
@@ -106,7 +106,7 @@ def model_card(results: Results, model: str, weights_sha256: str) -> str:
             protocol.settings(results)[["setting", "value", "source"]].itertuples(index=False),
         ),
         caveat=found.caveat,
-        times=f"Times are those of {literal(cost.environment.cpu)}, on one thread, nothing beside."
+        times=f"Times are those of {literal(cost.environment.cpu)}, on one thread, nothing else running."
         if cost
         else "It was not timed.",
         weights=_weights(results, model, weights_sha256),

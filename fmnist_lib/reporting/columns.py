@@ -46,11 +46,11 @@ _DESCRIBED = {
     "best_epoch": ("", "the epoch with the lowest watched value, which all else is read at"),
     # what came out
     "train_loss": ("nats", "mean cross-entropy a training image, collected while training"),
-    "train_accuracy": ("%", "of the training images, collected while training"),
+    "train_accuracy": ("%", "of the training images right, counted while training"),
     "train_loss_eval": ("nats", "as `train_loss`, evaluated again with the best epoch's weights"),
     "train_accuracy_eval": ("%", "as `train_accuracy`, evaluated again likewise"),
     "test_loss": ("nats", "mean cross-entropy a test image"),
-    "test_accuracy": ("%", "of the test images"),
+    "test_accuracy": ("%", "of the test images right"),
     "test_accuracy_low": (
         "%",
         "lower end of the 95 % interval: over the test images (Wilson's) for one run; for several "

@@ -162,7 +162,7 @@ def citation(entry: Mapping[str, Any]) -> str:
     details = [
         f"*{entry['title']}*",
         entry.get("institution", {}).get("name"),
-        f"version {entry['version']}" if "version" in entry else None,
+        f"Version {entry['version']}" if "version" in entry else None,
         *(identifier["value"] for identifier in entry.get("identifiers", [])),
     ]
     return f"{', '.join(people)}{year}. {'. '.join(filter(None, details))}."

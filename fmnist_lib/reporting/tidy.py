@@ -21,7 +21,7 @@ SETTINGS = {"protocol", "max_epochs", "batch_size", "optimizer", "learning_rate"
 }
 KEPT = {"fired", "epochs", *METRICS, *EVALUATED}
 SIZES = {"parameters", "macs", "checkpoint_bytes", "peak_memory_mib"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text starts that a spreadsheet would run
+FORMULA = ("=", "+", "-", "@", "\t")  # how a text starts that a spreadsheet would run
 
 
 def results_table(results: Results) -> pd.DataFrame:
@@ -99,4 +99,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
 
 def _as_text(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")  # else taken for the end of the row
+    return f"'{text}" if text.startswith(FORMULA) else text
