@@ -86,7 +86,6 @@ def model_card(results: Results, model: str, weights_sha256: str) -> str:
     """The card of a model in Markdown; an empty digest says that there are no weights."""
     found, wrong = findings.headline(results, model), findings.mistakes(results, model)
     runs = results.of(model)
-    cost = results.costs.get(model)
     best, worst = wrong.best_class, wrong.worst_class
     text = CARD.format(
         title=found.title,
@@ -106,9 +105,7 @@ def model_card(results: Results, model: str, weights_sha256: str) -> str:
             protocol.settings(results)[["setting", "value", "source"]].itertuples(index=False),
         ),
         caveat=found.caveat,
-        times=f"Times are those of {literal(cost.environment.cpu)}, on one thread, nothing else running."
-        if cost
-        else "It was not timed.",
+        times=_where_timed(results, model),
         weights=_weights(results, model, weights_sha256),
     )
     return text.lstrip()
@@ -132,6 +129,14 @@ def _measured(results: Results, model: str) -> str:
 def _with_spread(row: object, column: str, spec: str) -> str:
     text, spread = shown(row[column], spec), shown(row.get(f"{column}_std"), spec)
     return text if DASH in (text, spread) else f"{text} ± {spread}"
+
+
+def _where_timed(results: Results, model: str) -> str:
+    if not (cost := results.costs.get(model)):
+        return "It was not timed."
+    return (
+        f"Times are those of {literal(cost.environment.cpu)}, on one thread, alone on the machine."
+    )
 
 
 def _weights(results: Results, model: str, digest: str) -> str:
