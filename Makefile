@@ -36,8 +36,9 @@ test-long: data  ## the tests that take minutes each: runs killed at random, bot
 smoke: data  ## the whole way in small: a draft report in build/smoke/
 	@$(PY) run_all.py --profile smoke $(ARGS)
 
-lab: data  ## open JupyterLab on the notebooks
-	@$(PY) -m jupyterlab notebooks $(ARGS)
+lab: data  ## open JupyterLab on a page that leads to the notebooks
+	@$(PY) -m fmnist_lib.start
+	@$(PY) -m jupyterlab build/start.ipynb --ServerApp.root_dir="$(CURDIR)" $(ARGS)
 
 data: $(READY)  ## get FashionMNIST and verify it
 	@$(PY) -m fmnist_lib.data

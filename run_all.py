@@ -169,28 +169,29 @@ def verify(options: argparse.Namespace) -> int:
 
 def rebuild(options: argparse.Namespace) -> int:
     """Make the report from the released records, compare its tables; return the exit status."""
-    from fmnist_lib import pipeline, study
+    from fmnist_lib import released, study
+    from fmnist_lib.job import Job, RunFailedError
     from fmnist_lib.records import DamagedRecordError
     from fmnist_lib.reporting.render import ReportError
     from fmnist_lib.store import RunStore
 
-    released = RunStore(paths.REPORT / "records", read_only=True)
+    records = RunStore(paths.REPORT / "records", read_only=True)
     try:
-        job = pipeline.Job(
+        job = Job(
             profile="paper",
-            configs=pipeline.released_plan(released),
+            configs=released.released_plan(records),
             output=(options.output or paths.BUILD / "released").resolve(),
             jobs=options.jobs or study.usable_cores(),
             keep_going=options.keep_going,
-            released=released,
+            released=records,
         )
-        report = pipeline.rebuild(job)
-    except (pipeline.RunFailedError, ReportError, DamagedRecordError) as error:
+        report = released.rebuild(job)
+    except (RunFailedError, ReportError, DamagedRecordError) as error:
         print(f"run_all.py: failed: {error}", file=sys.stderr)
         return 1
     for line in [*report.notices, *report.failures]:
         print(f"note: {line}", file=sys.stderr)
-    states = pipeline.compare_tables(report.folder, paths.REPORT)
+    states = released.compare_tables(report.folder, paths.REPORT)
     print(", ".join(f"{name} {state}" for name, state in states.items()))
     print(report.folder / "index.html")
     return 1 if report.failures or set(states.values()) != {"equal"} else 0

@@ -1,74 +1,29 @@
-"""From a plan to a report: train what is missing, time it alone, run the notebooks, render."""
+"""From a plan to a report: train what is missing, time it alone, have the report made."""
 
-import hashlib
-import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-import nbformat
-
-from fmnist_lib import paths
+from fmnist_lib.assembly import MADE_FROM, is_current, made_from, make_pages
 from fmnist_lib.checkpoints import Checkpoint
 from fmnist_lib.cluster import ClusterLostError, Outcome, run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import cost_name, measure_cost
 from fmnist_lib.data import load
 from fmnist_lib.engine import CompilationError
-from fmnist_lib.environment import git
-from fmnist_lib.errors import UserError
 from fmnist_lib.forecast import forecast, past_runs
+from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
 from fmnist_lib.models import MODELS
-from fmnist_lib.notebook import HOW
 from fmnist_lib.progress import Progress
 from fmnist_lib.records import RunRecord, describe_difference
-from fmnist_lib.reporting.analysis import as_recorded, load_results
-from fmnist_lib.reporting.execute import execute_notebooks
-from fmnist_lib.reporting.publish import write_figures, write_tables
-from fmnist_lib.reporting.render import write_report
+from fmnist_lib.released import check_release
+from fmnist_lib.reporting.analysis import as_recorded
 from fmnist_lib.store import RunStore, write_atomically
-from fmnist_lib.study import plan
 
-COMPARISON = "comparison"
-MADE_FROM = ".made-from"  # in the report's folder: the digest of what it was made from
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one call of the command asks for."""
-
-    profile: str
-    configs: Sequence[RunConfig]
-    output: Path
-    jobs: int = 1
-    scheduler: str = ""  # of a cluster that trains in place of this machine
-    force: bool = False
-    keep_going: bool = False
-    release: bool = False
-    auto_engine: bool = False  # an eager record serves as well as a compiled one
-    store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
-    released: RunStore = field(
-        default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
-    )
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where runs leave their checkpoints until their record is stored."""
-        return self.store.folder / "checkpoints"
-
-    @property
-    def models(self) -> list[str]:
-        """The models of the plan, in the paper's order."""
-        return [name for name in MODELS if any(c.model == name for c in self.configs)]
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the plan."""
-        return sorted({config.seed for config in self.configs})
 
 
 @dataclass(frozen=True)
@@ -78,6 +33,13 @@ class RunState:
     config: RunConfig
     record: RunRecord | None  # what will be used as it is
     text: str  # cached; released, …; to train, because …
+
+
+class Found(NamedTuple):
+    """A finished run, and the store that has it."""
+
+    record: RunRecord
+    store: RunStore
 
 
 def state_of(job: Job, config: RunConfig) -> RunState:
@@ -97,19 +59,6 @@ def state_of(job: Job, config: RunConfig) -> RunState:
     return RunState(config, None, f"to train, because {job.store.why_missing(config)}")
 
 
-@dataclass
-class Report:
-    """What a call has made, and what went wrong on the way."""
-
-    folder: Path
-    failures: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-
-class RunFailedError(Exception):
-    """A run or a notebook failed and the call was not told to keep going."""
-
-
 def make_report(job: Job) -> Report:
     """Train, time, execute, render; return what came out. Raises `RunFailedError`, `UserError`.
 
@@ -121,28 +70,18 @@ def make_report(job: Job) -> Report:
     report = Report(job.output)
     with job.store.lock():
         job = settle_engines(job)
-        records = train_missing(job, report)
+        runs = train_missing(job, report)
         job = settle_engines(job)  # after a fallback
-        measure_missing(job, records)
-        made_from = collect(job, records)
-        if not job.force and is_current(job, made_from):
+        measure_missing(job, [run.record for run in runs])
+        collect(job, runs)
+        digest = made_from(job)
+        if not job.force and is_current(job, digest):
             report.notices.append("nothing has changed since this report was made")
             return report
-        notebooks = execute(job, report)
-        publish(job, notebooks, report)
+        make_pages(job, report)
         if not report.failures:
-            write_atomically(job.output / MADE_FROM, made_from.encode())
+            write_atomically(job.output / MADE_FROM, digest.encode())
     return report
-
-
-def check_output(job: Job) -> None:
-    """Raise `UserError` unless the output folder can be written to."""
-    try:
-        job.output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=job.output):
-            pass
-    except OSError as error:
-        raise UserError(f"output: cannot write to {job.output} ({error.strerror})") from None
 
 
 def settle_engines(job: Job) -> Job:
@@ -152,8 +91,8 @@ def settle_engines(job: Job) -> Job:
     return replace(job, configs=as_recorded(job.store, job.configs, free=frozenset({"engine"})))
 
 
-def train_missing(job: Job, report: Report) -> list[RunRecord]:
-    """Train what has no record, store it, and return the records of all runs that succeeded."""
+def train_missing(job: Job, report: Report) -> list[Found]:
+    """Train what has no record, store it, and return all runs that succeeded."""
     states = [state_of(job, config) for config in job.configs]
     missing = [
         job.store.with_recorded_rules(state.config) for state in states if state.record is None
@@ -167,7 +106,7 @@ def train_missing(job: Job, report: Report) -> list[RunRecord]:
         eager = [c.model_copy(update={"engine": "eager"}) for c in missing if c.name in fallbacks]
         train_all(job, eager, report, notes=tuple(sorted(set(fallbacks.values()))))
     configs = settle_engines(job).configs
-    return [record for config in configs if (record := find_record(job, config))]
+    return [run for config in configs if (run := find_run(job, config))]
 
 
 def train_all(
@@ -216,9 +155,12 @@ def forecast_of(job: Job) -> str:
     return forecast(missing, past_runs(job.store, job.released), job.jobs)
 
 
-def find_record(job: Job, config: RunConfig) -> RunRecord | None:
-    """Return a run's record, for a release from the evidence too."""
-    return job.store.find(config) or (job.released.find(config) if job.release else None)
+def find_run(job: Job, config: RunConfig) -> Found | None:
+    """Return a run where there is a record of it: here, for a release in the evidence too."""
+    for store in (job.store, job.released) if job.release else (job.store,):
+        if record := store.find(config):
+            return Found(record, store)
+    return None
 
 
 def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
@@ -251,145 +193,19 @@ def one_a_model(records: Sequence[RunRecord]) -> list[RunConfig]:
     return list({record.config.model: record.config for record in reversed(records)}.values())[::-1]
 
 
-def collect(job: Job, records: Sequence[RunRecord]) -> str:
-    """Put the report's records into its folder; return what the report is made from.
+def collect(job: Job, runs: Sequence[Found]) -> None:
+    """Put the report's records into its folder, without weights.
 
-    That is one digest of records, notebooks, library and plan: equal digests, equal reports. Other
-    records leave the folder, but for a release, whose evidence only ever grows.
+    Other records leave the folder, but for a release, whose evidence only ever grows.
     """
     target = job.output / "records"
     with tempfile.TemporaryDirectory(dir=job.output, prefix=".records-") as scratch:
         fresh = RunStore(Path(scratch) / "records")  # with ordinary permissions
-        for record in records:
-            source = job.store if job.store.find(record.config) else job.released
-            source.copy(record, fresh)
-        for config in one_a_model(records):
+        for record, store in runs:
+            store.copy(record, fresh)
+        for config in one_a_model([run.record for run in runs]):
             if cost := job.store.find_cost(cost_name(config)):
                 fresh.write_cost(cost)
         if not job.release:
             shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(fresh.folder, target, dirs_exist_ok=True)
-    sources = sorted(
-        path
-        for folder, pattern in ((paths.ROOT / "fmnist_lib", "**/*"), (paths.NOTEBOOKS, "*.ipynb"))
-        for path in folder.glob(pattern)
-        if path.is_file() and "__pycache__" not in path.parts
-    )
-    digest = hashlib.sha256(json.dumps([job.profile, job.models, job.seeds]).encode())
-    for path in [*sources, *sorted(target.rglob("*.json"))]:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def is_current(job: Job, made_from: str) -> bool:
-    """Return whether the folder holds a whole report made from just this."""
-    names = (MADE_FROM, "index.html", "report.pdf", "tables", "figures", "notebooks")
-    whole = all((job.output / name).exists() for name in names)
-    return whole and (job.output / MADE_FROM).read_text() == made_from
-
-
-def execute(job: Job, report: Report) -> list[Path]:
-    """Execute the notebooks into the report's folder; return their paths, in the report's order."""
-    sources = [paths.NOTEBOOKS / f"{name}.ipynb" for name in (COMPARISON, *job.models)]
-    folder = job.output / "notebooks"
-    tell(f"executing {len(sources)} notebooks, {job.jobs} side by side")
-    errors = execute_notebooks(sources, folder, notebook_parameters(job), jobs=job.jobs)
-    for name, error in errors.items():
-        fail(job, report, f"notebook {name}: {error}; see {folder / name}.ipynb")
-    return [folder / source.name for source in sources]
-
-
-def notebook_parameters(job: Job) -> dict[str, str | bool]:
-    """Return what the notebooks are told; paths within the project are relative to it."""
-    records = (job.output / "records").resolve()
-    if records.is_relative_to(paths.ROOT):
-        records = records.relative_to(paths.ROOT)
-    return {
-        "profile": job.profile,
-        "seeds": ",".join(map(str, job.seeds)),
-        "records": records.as_posix(),
-        "train": False,
-    }
-
-
-def publish(job: Job, notebooks: Sequence[Path], report: Report) -> None:
-    """Write tables, figures, HTML and PDF."""
-    tell("writing tables, figures, HTML and PDF")
-    results = load_results(RunStore(job.output / "records"), job.configs)
-    write_tables(results, job.output / "tables")
-    write_figures(results, job.output / "figures")
-    files = write_report(
-        [nbformat.read(path, as_version=4) for path in notebooks],
-        job.output,
-        title="Six lightweight classifiers on FashionMNIST, trained again",
-        subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”",
-        draft=results.draft,
-    )
-    if files.warning:
-        report.notices.append(files.warning)
-
-
-def released_plan(released: RunStore) -> list[RunConfig]:
-    """Return the runs of the released report: those seeds of which there is every model."""
-    configs: list[RunConfig] = []
-    for seed in sorted({run.config.seed for run in released.runs()}):
-        runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
-        configs += runs if all(map(released.find, runs)) else []
-    if not configs:
-        raise UserError(f"{released.folder}: has no seed with all models; nothing to rebuild")
-    return configs
-
-
-def rebuild(job: Job) -> Report:
-    """Make the report from the released records alone; nothing is trained or timed.
-
-    Raises as `make_report` does.
-    """
-    check_output(job)
-    report = Report(job.output)
-    target = job.output / "records"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(job.released.folder, target, ignore=shutil.ignore_patterns(".*"))
-    publish(job, execute(job, report), report)
-    return report
-
-
-def compare_tables(folder: Path, released: Path) -> dict[str, str]:
-    """Return, by file name, whether each table of two reports is `equal`, or how it is not."""
-    ours, theirs = (
-        {path.name: path.read_bytes() for path in (report / "tables").glob("*.csv")}
-        for report in (folder, released)
-    )
-    states = {}
-    for name in sorted(ours | theirs):
-        if name not in ours:
-            states[name] = "was not made"
-        elif name not in theirs:
-            states[name] = "is not in the released report"
-        else:
-            states[name] = "equal" if ours[name] == theirs[name] else "differs"
-    return states
-
-
-def check_release(job: Job) -> None:
-    """Raise `UserError` unless the plan may become the released report."""
-    if any(config.shortened for config in job.configs):
-        raise UserError(
-            f"release: the runs of profile {job.profile!r} are shortened; allowed: paper, study"
-        )
-    if job.models != list(MODELS):
-        raise UserError("release: needs all models; leave --models out")
-    if git("status", "--porcelain") != "":
-        raise UserError("release: needs a git checkout without uncommitted changes")
-
-
-def fail(job: Job, report: Report, message: str) -> None:
-    """Note a failure; raise `RunFailedError` unless the call keeps going."""
-    report.failures.append(message)
-    if not job.keep_going:
-        raise RunFailedError(message)
-
-
-def tell(message: str) -> None:
-    """Tell the user what happens now."""
-    print(message, file=sys.stderr, flush=True)

@@ -130,6 +130,10 @@ class RunStore:
         folder, old = self.folder / name, self._old(name)
         return old if old.exists() and not folder.exists() else folder
 
+    def path_of(self, name: str, kind: str, rule: str) -> Path:
+        """Return where a run's `predictions` or `weights` under a rule lie, if there are any."""
+        return self.folder_of(name) / f"{kind}-{rule}.safetensors"
+
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
 
@@ -222,7 +226,7 @@ class RunStore:
         Damaged ones are set aside with a warning that names them, and count as not kept: the run's
         results rest on its predictions.
         """
-        path = self.folder_of(record.name) / f"weights-{rule}.safetensors"
+        path = self.path_of(record.name, "weights", rule)
         if not path.exists():
             return None
         try:
@@ -232,14 +236,7 @@ class RunStore:
             return None
 
     def _arrays(self, record: RunRecord, kind: str, rule: str, expected: str) -> Arrays:
-        path = self.folder_of(record.name) / f"{kind}-{rule}.safetensors"
-        try:
-            arrays = safetensors.numpy.load_file(path)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise DamagedRecordError(f"{path}: cannot be read ({error})") from None
-        if digest_arrays(arrays) != expected:
-            raise DamagedRecordError(f"{path}: its content is not what the record says")
-        return arrays
+        return read_arrays(self.path_of(record.name, kind, rule), expected)
 
     def names(self) -> list[str]:
         """Return the names of all runs in the store, sorted."""
@@ -262,6 +259,17 @@ class RunStore:
         weights = {rule: self.weights(record, rule) for rule in record.stops if with_weights}
         kept = {rule: arrays for rule, arrays in weights.items() if arrays is not None}
         other.write(RunOutput(record, predictions, kept))
+
+
+def read_arrays(path: Path, expected: str) -> Arrays:
+    """Return the arrays in a file; raise `DamagedRecordError` unless `expected` is their digest."""
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise DamagedRecordError(f"{path}: cannot be read ({error})") from None
+    if digest_arrays(arrays) != expected:
+        raise DamagedRecordError(f"{path}: its content is not what the record says")
+    return arrays
 
 
 def set_aside(path: Path, store: Path) -> Path:

@@ -43,9 +43,13 @@ MAY_IMPORT = {
     "reporting": {"config", "data", "errors", "metrics", "models", "paths", "records", "store"},
     "notebook": {"checkpoints", "cluster", "config", "errors", "paths", "progress", "reporting"}
     | {"store", "study"},
-    "pipeline": {"checkpoints"}
-    | {"cluster", "config", "cost", "data", "engine", "environment", "errors", "forecast"}
-    | {"models", "notebook", "paths", "progress", "records", "reporting", "store", "study"},
+    "job": {"config", "errors", "models", "paths", "store"},
+    "assembly": {"job", "paths", "records", "reporting", "store"},
+    "released": {"assembly", "config", "environment", "errors", "job", "models", "notebook"}
+    | {"reporting", "store", "study"},
+    "pipeline": {"assembly", "checkpoints", "cluster", "config", "cost", "data", "engine"}
+    | {"forecast", "job", "models", "progress", "records", "released", "reporting", "store"},
+    "start": {"config", "forecast", "models", "paths", "records", "store", "study"},
 }
 
 # What of a room is open to others, where that is not everything.

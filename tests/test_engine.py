@@ -7,8 +7,9 @@ from fmnist_lib import engine
 from fmnist_lib.config import make_config
 from fmnist_lib.engine import CompilationError, make_forward, resolve_auto
 from fmnist_lib.experiment import run_experiment
+from fmnist_lib.job import Job, Report
 from fmnist_lib.models import MODELS
-from fmnist_lib.pipeline import Job, Report, settle_engines, train_missing
+from fmnist_lib.pipeline import settle_engines, train_missing
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 from fmnist_lib.training import place_model
@@ -144,7 +145,7 @@ def test_a_failing_compile_falls_back_under_auto_and_the_record_says_so(
 ):
     job = failing_job(tmp_path, monkeypatch, auto_engine=True)
     report = Report(tmp_path)
-    (record,) = train_missing(job, report)
+    ((record, _),) = train_missing(job, report)
     assert record.config.engine == "eager"
     assert record.environment.notes == (
         "trained eagerly, since lenet5: compiling failed: no such header",

@@ -2,11 +2,13 @@
 
 import pytest
 
-from fmnist_lib import pipeline
+from fmnist_lib import released
 from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
-from fmnist_lib.pipeline import Job, check_release, one_a_model, state_of
+from fmnist_lib.job import Job
+from fmnist_lib.pipeline import one_a_model, state_of
+from fmnist_lib.released import check_release
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
@@ -20,13 +22,13 @@ def job(tmp_path, profile="smoke", *, models="", **options):
 
 @pytest.mark.parametrize("status", [" M README.md", None])
 def test_a_release_needs_a_clean_checkout(tmp_path, monkeypatch, status):
-    monkeypatch.setattr(pipeline, "git", lambda *arguments: status)
+    monkeypatch.setattr(released, "git", lambda *arguments: status)
     with pytest.raises(UserError, match="without uncommitted changes"):
         check_release(job(tmp_path, "paper"))
 
 
 def test_a_release_needs_all_models_and_whole_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "git", lambda *arguments: "")
+    monkeypatch.setattr(released, "git", lambda *arguments: "")
     check_release(job(tmp_path, "paper"))
     with pytest.raises(UserError, match="all models"):
         check_release(job(tmp_path, "paper", models="lenet5"))

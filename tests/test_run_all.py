@@ -1,5 +1,6 @@
 """The command as a user meets it: one smoke run through everything, then what can go wrong."""
 
+import base64
 import json
 import os
 import signal
@@ -11,10 +12,13 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.paths import ROOT
+from fmnist_lib.reporting.publish import WEIGHTS
+from fmnist_lib.reporting.readme import FILES
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
@@ -46,7 +50,10 @@ def test_everything_that_is_promised_comes_out(smoke):
     expected = [
         "index.html",
         "report.pdf",
+        "README.md",
+        "results.csv",
         *(f"figures/figure{number}.svg" for number in (1, 2, 3)),
+        *(f"models/{model}/{name}" for model in MODELS for name in ("README.md", WEIGHTS)),
         "notebooks/comparison.ipynb",
         *(f"notebooks/{model}.ipynb" for model in MODELS),
     ]
@@ -55,6 +62,25 @@ def test_everything_that_is_promised_comes_out(smoke):
     assert len(RunStore(output / "records").costs()) == len(MODELS)
     assert done.stdout.strip() == str(output / "index.html")
     assert not [path for path in output.rglob(".*") if path.name != ".made-from"]
+
+
+def test_its_readme_says_what_each_file_is(smoke):
+    _, output, _ = smoke
+    found = {path.name + "/" * path.is_dir() for path in output.iterdir()}
+    assert found - {"README.md", ".made-from"} == set(FILES)
+
+
+def test_every_figure_is_there_as_svg_png_and_csv(smoke):
+    _, output, _ = smoke
+    page = BeautifulSoup((output / "index.html").read_text(), "html.parser")
+    names = {figure["id"].removeprefix("fig-") for figure in page.select("figure.figure")}
+    assert {path.name for path in (output / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("svg", "png", "csv")
+    }
+    for image in page.select("figure.figure img"):
+        drawn = base64.b64decode(image["src"].partition(",")[2])
+        name = image.find_parent("figure")["id"].removeprefix("fig-")
+        assert (output / "figures" / f"{name}.svg").read_bytes() == drawn
 
 
 def test_tables_have_the_columns_others_rely_on(smoke):

@@ -8,7 +8,7 @@ import pytest
 from made_up import ENVIRONMENT, make_run, mistaken
 
 import run_all
-from fmnist_lib import paths, pipeline, replay
+from fmnist_lib import assembly, paths, replay
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import metrics_of
 from fmnist_lib.records import digest_json, encode
@@ -324,9 +324,9 @@ def test_options_that_do_not_go_together_are_one_line(arguments, words, capsys):
 def no_drawing(monkeypatch):
     """Leave out what takes long and has tests of its own: notebooks, HTML and PDF, figures."""
     nothing = type("Files", (), {"warning": ""})()
-    monkeypatch.setattr(pipeline, "execute", lambda job, report: [])
-    monkeypatch.setattr(pipeline, "write_figures", lambda *_: None)
-    monkeypatch.setattr(pipeline, "write_report", lambda *_, **__: nothing)
+    monkeypatch.setattr(assembly, "execute", lambda job, report: [])
+    monkeypatch.setattr(assembly, "write_figures", lambda *_: None)
+    monkeypatch.setattr(assembly, "write_report", lambda *_, **__: nothing)
 
 
 def test_the_released_tables_come_out_equal(no_drawing, tmp_path, capsys):

@@ -1,0 +1,82 @@
+"""What one call of the command asks for, and what came of it. Not here: doing it."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmnist_lib import paths
+from fmnist_lib.config import RunConfig
+from fmnist_lib.errors import UserError
+from fmnist_lib.models import MODELS
+from fmnist_lib.store import RunStore
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one call of the command asks for."""
+
+    profile: str
+    configs: Sequence[RunConfig]
+    output: Path
+    jobs: int = 1
+    scheduler: str = ""  # of a cluster that trains in place of this machine
+    force: bool = False
+    keep_going: bool = False
+    release: bool = False
+    auto_engine: bool = False  # an eager record serves as well as a compiled one
+    store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
+    released: RunStore = field(
+        default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
+    )
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where runs leave their checkpoints until their record is stored."""
+        return self.store.folder / "checkpoints"
+
+    @property
+    def models(self) -> list[str]:
+        """The models of the plan, in the paper's order."""
+        return [name for name in MODELS if any(c.model == name for c in self.configs)]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the plan."""
+        return sorted({config.seed for config in self.configs})
+
+
+@dataclass
+class Report:
+    """What a call has made, and what went wrong on the way."""
+
+    folder: Path
+    failures: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+class RunFailedError(Exception):
+    """A run or a notebook failed and the call was not told to keep going."""
+
+
+def check_output(job: Job) -> None:
+    """Raise `UserError` unless the output folder can be written to."""
+    try:
+        job.output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=job.output):
+            pass
+    except OSError as error:
+        raise UserError(f"output: cannot write to {job.output} ({error.strerror})") from None
+
+
+def fail(job: Job, report: Report, message: str) -> None:
+    """Note a failure; raise `RunFailedError` unless the call keeps going."""
+    report.failures.append(message)
+    if not job.keep_going:
+        raise RunFailedError(message)
+
+
+def tell(message: str) -> None:
+    """Tell the user what happens now."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,75 @@
+"""The released report: what may become it, and how to make it again from its records alone."""
+
+import shutil
+from pathlib import Path
+
+from fmnist_lib.assembly import make_pages
+from fmnist_lib.config import RunConfig
+from fmnist_lib.environment import git
+from fmnist_lib.errors import UserError
+from fmnist_lib.job import Job, Report, check_output
+from fmnist_lib.models import MODELS
+from fmnist_lib.notebook import HOW
+from fmnist_lib.reporting.analysis import as_recorded
+from fmnist_lib.store import RunStore
+from fmnist_lib.study import plan
+
+
+def check_release(job: Job) -> None:
+    """Raise `UserError` unless the plan may become the released report."""
+    if any(config.shortened for config in job.configs):
+        raise UserError(
+            f"release: the runs of profile {job.profile!r} are shortened; allowed: paper, study"
+        )
+    if job.models != list(MODELS):
+        raise UserError("release: needs all models; leave --models out")
+    if git("status", "--porcelain") != "":
+        raise UserError("release: needs a git checkout without uncommitted changes")
+
+
+def released_plan(released: RunStore) -> list[RunConfig]:
+    """Return the runs of the released report: those seeds of which there is every model."""
+    configs: list[RunConfig] = []
+    for seed in sorted({run.config.seed for run in released.runs()}):
+        runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
+        configs += runs if all(map(released.find, runs)) else []
+    if not configs:
+        raise UserError(f"{released.folder}: has no seed with all models; nothing to rebuild")
+    return configs
+
+
+def rebuild(job: Job) -> Report:
+    """Make the report from the released records alone; nothing is trained or timed.
+
+    Raises as `pipeline.make_report` does.
+    """
+    check_output(job)
+    report = Report(job.output)
+    target = job.output / "records"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(job.released.folder, target, ignore=shutil.ignore_patterns(".*"))
+    make_pages(job, report)
+    return report
+
+
+def compare_tables(folder: Path, released: Path) -> dict[str, str]:
+    """Return, by file name, whether each CSV of two reports is `equal`, or how it is not.
+
+    Those are `results.csv` and the tables, not what the figures show: that is in them.
+    """
+    ours, theirs = (
+        {
+            path.name: path.read_bytes()
+            for path in [*report.glob("results.csv"), *report.glob("tables/*.csv")]
+        }
+        for report in (folder, released)
+    )
+    states = {}
+    for name in sorted(ours | theirs):
+        if name not in ours:
+            states[name] = "was not made"
+        elif name not in theirs:
+            states[name] = "is not in the released report"
+        else:
+            states[name] = "equal" if ours[name] == theirs[name] else "differs"
+    return states

@@ -1,0 +1,115 @@
+"""What every column of the report's CSV files means, and its unit: said once, here.
+
+A name means the same in every file. Where a row is a model, a value that each run has is the mean
+over the model's `n` runs; NaN, an empty cell, is what was not measured.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+SPREAD = "_std"  # behind a metric's name: its sample standard deviation over the n runs
+
+
+class Column(NamedTuple):
+    """A column's unit (empty for text, counts and digests) and what it holds."""
+
+    unit: str
+    meaning: str
+
+
+_DESCRIBED = {
+    # the run
+    "run": ("", "name of the run: its folder in `records/`"),
+    "model": ("", "name of the model, as in `models/`"),
+    "seed": ("", "of initial weights and batch order"),
+    "n": ("", "runs of the model"),
+    "protocol": ("", "`paper`: no validation images; `split`: some leave the training images"),
+    "model_options": ("", "JSON: what differs from the model's defaults"),
+    "train_images": ("", "images trained on in an epoch"),
+    "validation_images": ("", "images set aside for validation"),
+    "test_images": ("", "images tested on"),
+    "max_epochs": ("epochs", "limit, if no rule stops earlier"),
+    "batch_size": ("images", "trained on in one step"),
+    "optimizer": ("", "name"),
+    "learning_rate": ("", "constant over the run"),
+    "device": ("", "`cpu`, `cuda` or `mps`"),
+    "engine": ("", "`eager` or `compiled`"),
+    "precision": ("", "of training: `fp32` or `bf16`"),
+    # when it stopped
+    "stop": ("", "stopping rule: what it watches and its patience"),
+    "monitor": ("", "what the rule watches"),
+    "patience": ("epochs", "without improvement before the rule stops"),
+    "fired": ("", "whether the rule stopped the run, and not the limit on epochs"),
+    "epochs": ("epochs", "trained until the rule stopped"),
+    "epoch": ("", "counted from 1"),
+    "best_epoch": ("", "the epoch with the lowest watched value, which all else is read at"),
+    # what came out
+    "train_loss": ("nats", "mean cross-entropy a training image, collected while training"),
+    "train_accuracy": ("%", "of the training images right, counted while training"),
+    "train_loss_eval": ("nats", "as `train_loss`, evaluated again with the best epoch's weights"),
+    "train_accuracy_eval": ("%", "as `train_accuracy`, evaluated again likewise"),
+    "test_loss": ("nats", "mean cross-entropy a test image"),
+    "test_accuracy": ("%", "of the test images right"),
+    "test_accuracy_low": (
+        "%",
+        "lower end of the 95 % interval: over the test images (Wilson's) for one run; for several "
+        "that of their mean (t), which says nothing of other test images",
+    ),
+    "test_accuracy_high": ("%", "its upper end"),
+    "test_accuracy_paper": ("%", "what the paper reports"),
+    "true": ("", "class of the image"),
+    "predicted": ("", "class it was taken for"),
+    "count": ("images", "so classified"),
+    "index": ("", "place among the test images of the run, counted from 0"),
+    "probability": ("0 to 1", "the model's, of the predicted class"),
+    "probability_of_true": ("0 to 1", "the model's, of the image's class"),
+    # what it costs
+    "parameters": ("", "trainable weights"),
+    "macs": ("", "multiply-accumulates in the forward pass of one image"),
+    "checkpoint_bytes": ("bytes", "size of the weights as a file"),
+    "peak_memory_mib": ("MiB", "most memory of the process that trained, earlier runs included"),
+    "wall_seconds": ("s", "the whole run, until its last rule stopped, evaluation included"),
+    "train_seconds": ("s", "training this epoch, other runs beside it"),
+    "inference_ms": ("ms", "testing once after this epoch, other runs beside it"),
+    "train_seconds_mean": ("s", "training an epoch of 60,000 images, alone on the machine"),
+    "train_seconds_std": ("s", "its standard deviation over timed blocks"),
+    "inference_ms_mean": ("ms", "classifying the test images once, alone on the machine"),
+    "inference_ms_std": ("ms", "its standard deviation over timed passes"),
+    "latency_ms_median": ("ms", "classifying a single image, alone on the machine"),
+    "latency_ms_p90": ("ms", "its 90th percentile"),
+    "total_train_seconds": ("s", "`train_seconds_mean` × `epochs`"),
+    "train_us_per_parameter": ("µs", "`train_seconds_mean` over `parameters`"),
+    "train_seconds_in_runs": ("s", "mean epoch of the runs themselves, other runs beside them"),
+    "ratio": ("", "`train_seconds_in_runs` over `train_seconds_mean`"),
+    "pareto": ("", "whether no other model is both cheaper and at least as accurate"),
+    "cost": ("", "file in `records/costs/` that the times alone on the machine come from"),
+    # where it was made
+    "python": ("", "version"),
+    "torch": ("", "version of PyTorch"),
+    "system": ("", "operating system"),
+    "cpu": ("", "processor"),
+    "cores": ("", "of the machine"),
+    "threads": ("", "of the run"),
+    "commit": ("", "of this project; empty outside a git checkout"),
+    "dirty": ("", "whether files differed from that commit"),
+    "code_sha256": ("", "digest of the files that a run's numbers depend on"),
+    "data_sha256": ("", "digest of the data set"),
+    "started": ("UTC", "ISO 8601"),
+    "finished": ("UTC", "ISO 8601"),
+    "notes": ("", "what was done otherwise than asked, and why"),
+    "key": ("", "digest of all that the result depends on: settings, data, training version"),
+    "result_digest": ("", "of metrics, weights and predictions: equal digests, equal results"),
+}
+
+COLUMNS: Mapping[str, Column] = MappingProxyType(
+    {name: Column(*described) for name, described in _DESCRIBED.items()}
+)
+
+
+def describe(name: str) -> Column:
+    """The description of a column; raises KeyError for one that has none."""
+    if name in COLUMNS or not name.endswith(SPREAD):
+        return COLUMNS[name]
+    metric = name.removesuffix(SPREAD)
+    return Column(COLUMNS[metric].unit, f"sample standard deviation of `{metric}` over the runs")
