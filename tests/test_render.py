@@ -1,75 +1,20 @@
 """The report from small notebooks made up here, whose outputs look like those of real ones."""
 
-import base64
 import copy
-import io
-import logging
 import re
 import sys
 from pathlib import Path
 
-import pypdf
 import pytest
 from bs4 import BeautifulSoup
-from matplotlib.figure import Figure
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from made_report import LECUN, LONG_LINE, XIAO, code, figure, references, say, stream, table, text
+from nbformat.v4 import new_notebook, new_output
 
 from fmnist_lib.reporting import render
 
 TITLE = "Two networks <script>alert(1)</script> & more"
 FRONT = {"title": TITLE, "subtitle": "Trained again", "authors": "A. Author", "draft": True}
-LONG_LINE = "total = " + " + ".join(f"term_{n}" for n in range(40)) + "  # the end of the line"
-
-
-def text(source, *tags):
-    return new_markdown_cell(source, metadata={"tags": list(tags)})
-
-
-def code(source, *outputs, tags=()):
-    return new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
-
-
-def shown(html, *tags, source="show(it)"):
-    output = new_output("display_data", {"text/html": html, "text/plain": "plain"})
-    return code(source, output, tags=tags)
-
-
-def say(html, *tags):
-    return shown(f'<div class="say">{html}</div>', "hide-input", *tags, source="say('hidden')")
-
-
-def figure(name):
-    drawing, image = Figure(figsize=(5, 3)), io.BytesIO()
-    drawing.subplots().plot([1, 3, 2])
-    drawing.savefig(image, format="svg", metadata={"Date": None})
-    data = base64.b64encode(image.getvalue()).decode()
-    return shown(
-        f'<figure class="figure" id="fig-{name}"><img alt="A line that rises and falls" '
-        f'src="data:image/svg+xml;base64,{data}"><figcaption>Caption {name}.</figcaption></figure>'
-    )
-
-
-def table(name, columns=3, value="91.25"):
-    head = "".join(f"<th>column {n}</th>" for n in range(columns))
-    rows = "".join(
-        f"<tr><td>Model {n}</td>" + f"<td>{value}</td>" * columns + "</tr>" for n in range(3)
-    )
-    return shown(
-        f'<figure class="table" id="tab-{name}"><figcaption>Caption {name}.</figcaption><table>'
-        f"<thead><tr><th>model</th>{head}</tr></thead><tbody>{rows}</tbody></table></figure>"
-    )
-
-
-def stream(words, name="stderr"):
-    return new_output("stream", name=name, text=words)
-
-
-def references(*items):
-    return text("## References\n\n" + "\n".join(f"1. {item}" for item in items), "references")
-
-
-XIAO = '<a id="ref-xiao"></a>Xiao et al., *Fashion-MNIST*, <https://arxiv.org/abs/1708.07747>'
-LECUN = '<a id="ref-lecun"></a>LeCun et al., *Gradient-based learning*'
+SCRIPTS = len(list((render.TEMPLATES / "report").glob("*.js")))
 
 
 @pytest.fixture(scope="module")
@@ -124,19 +69,6 @@ def html(notebooks):
 @pytest.fixture(scope="module")
 def page(html):
     return BeautifulSoup(html, "html.parser")
-
-
-@pytest.fixture(scope="module")
-def pdf(html, tmp_path_factory):
-    target = tmp_path_factory.mktemp("pdf") / "report.pdf"
-    messages = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logging.getLogger("weasyprint").addHandler(handler)
-    render.render_pdf(html, target)
-    logging.getLogger("weasyprint").removeHandler(handler)
-    assert messages == []  # WeasyPrint understood the whole style sheet
-    return pypdf.PdfReader(target)
 
 
 def words(element):
@@ -294,7 +226,7 @@ def test_wide_content_scrolls_in_its_own_focusable_frame(page):
 
 def test_markup_in_titles_is_text(html, page):
     assert page.h1.string == page.title.string == TITLE
-    assert len(page.find_all("script")) == 1
+    assert len(page.find_all("script")) == html.count("<script>\n") == SCRIPTS
     assert "<script>alert" not in html
     assert not page.find_all(onclick=True)
 
@@ -345,56 +277,6 @@ def test_the_same_notebooks_give_the_same_page(notebooks, html):
 def test_a_report_may_lack_every_special_part():
     made = BeautifulSoup(small(text("Words.")), "html.parser")
     assert not made.select(".abstract, #appendix, #references, .incomplete, p.draft")
-
-
-# --- the PDF ---
-
-
-def test_draft_on_every_page(pdf):
-    assert len(pdf.pages) > 2
-    for sheet in pdf.pages:
-        assert "DRAFT" in sheet.extract_text()
-
-
-def test_pdf_says_what_it_is(pdf):
-    assert pdf.metadata.title == TITLE
-    assert pdf.metadata.author == "A. Author"
-    assert pdf.root_object["/Lang"] == "en"
-    assert pdf.root_object["/MarkInfo"]["/Marked"]
-
-
-def test_pdf_bookmarks_follow_the_sections(pdf):
-    def titles(outline):
-        for entry in outline:
-            yield from titles(entry) if isinstance(entry, list) else [entry.title]
-
-    found = [" ".join(title.split()) for title in titles(pdf.outline)]
-    assert found[:3] == ["1 Side by side", "1.1 Costs", "1.1.1 Deeper"]
-    assert found[-2:] == ["References", "Code"]
-
-
-def test_pdf_holds_all_text_within_its_pages(pdf):
-    everything = " ".join(" ".join(sheet.extract_text() for sheet in pdf.pages).split())
-    for said in ("What was found: 91.25 %.", "Figure 2. Caption second.", "end of the line"):
-        assert said in everything
-    for sheet in pdf.pages:
-        right = []
-        sheet.extract_text(
-            visitor_text=lambda _text, current, matrix, *_, into=right: into.append(
-                current[0] * matrix[4] + current[4]
-            )
-        )
-        assert max(right) < float(sheet.mediabox.width)
-
-
-def test_pdf_embeds_its_own_fonts(pdf):
-    names = {
-        str(font.get_object()["/BaseFont"])
-        for sheet in pdf.pages
-        for font in sheet["/Resources"]["/Font"].get_object().values()
-    }
-    assert names
-    assert all("Report-" in name for name in names)
 
 
 # --- files ---

@@ -32,6 +32,7 @@ DEPENDENCIES = [
 CONDA_NAMES = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
+    "playwright": "playwright-python",
 }  # the others are called the same
 CONDA_OWN = {"python", "pip", "setuptools", "pango"}
 PANGO = ("libpango-1.0-0", "libpangoft2-1.0-0", "libharfbuzz-subset0")
@@ -102,7 +103,8 @@ def test_lock_says_how_it_is_made():
 def test_conda_environment_is_in_step_with_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     packages = {}
-    for line in environment["dependencies"]:
+    *lines, last = environment["dependencies"]
+    for line in [*lines, *last["pip"]]:
         name, limits = re.fullmatch(r"([a-z0-9_.-]+)(.*)", line).groups()
         packages[name] = limits
     python = packages["python"].removeprefix("=")

@@ -73,9 +73,13 @@ def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
 
 
 def clean(path: Path) -> None:
-    """Remove what papermill noted about this machine and the hour; the records tell that."""
+    """Remove what papermill noted about this machine and the hour; the records tell that.
+
+    The notebook is given its name, since its cells are told apart by it in the report.
+    """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
+    notebook.metadata.name = path.stem
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

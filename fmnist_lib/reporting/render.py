@@ -6,6 +6,7 @@ PDF is the same page under `print.css`. No notebook is run here and no number co
 
 What notebooks agree on:
 
+- the notebook's metadata hold its file's `name`, without suffix;
 - cell tags: `hide-input`, `keep-stream`, `remove`, `parameters`; `abstract`, `appendix` and
   `references` name the part of the report that a cell goes to;
 - the `#` heading is the notebook's title, and the first heading of an appendix is a `##`;
@@ -47,6 +48,7 @@ LEFT_OUT = {"remove", "parameters", "injected-parameters", "papermill-error-cell
 INPUT_HIDDEN = {"hide-input", "abstract", "references"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar
 NUMBER = re.compile(r"[\s\d.,:%±×+−–—()*†<>≤≥≈/-]*(\s?[a-zA-Zµ]{1,3})?")  # perhaps with a unit
+SPREAD = re.compile(" ([±–]) ")
 SHORT = 16  # characters of a table cell that stay on one line
 PORTRAIT, LANDSCAPE = 100, 130  # characters in a row of a printed table: beyond, smaller; turned
 LONG = 2000  # characters of a printed table: beyond, it may go on over the page
@@ -165,12 +167,16 @@ def _merge(notebooks: Sequence[NotebookNode], front: TitleBlock) -> NotebookNode
 
 
 def _cells_to_show(notebook: NotebookNode) -> Iterator[NotebookNode]:
-    """Yield copies of the report's cells, each with its part, without the libraries' chatter."""
-    for original in notebook.cells:
+    """Yield copies of the report's cells without the libraries' chatter.
+
+    Each says its part, and which cell of which notebook it is.
+    """
+    for number, original in enumerate(notebook.cells):
         cell, tags = copy.deepcopy(original), set(original.metadata.get("tags", []))
         if tags & LEFT_OUT:
             continue
         cell.metadata.part = next((part for part in PARTS if part in tags), "body")
+        cell.metadata.notebook, cell.metadata.number = notebook.metadata.get("name", ""), number
         if cell.cell_type == "code":
             cell.source = "" if tags & INPUT_HIDDEN else cell.source
             cell.outputs = [
@@ -207,6 +213,8 @@ def _align(table: Tag) -> None:
         if any(map(str.isdigit, "".join(texts))) and all(map(NUMBER.fullmatch, texts)):
             for cell in cells:
                 _add_class(cell, "numeric")
+                for text in cell.find_all(string=SPREAD):  # a narrow cell breaks before, not after
+                    text.replace_with(SPREAD.sub(" \\1\u00a0", text))
             width += max(map(len, texts))
         else:
             words = [word for cell in cells for word in cell.get_text().split()]
@@ -240,7 +248,7 @@ def _mark_failures(page: BeautifulSoup) -> bool:
 
 
 def _seal(page: BeautifulSoup) -> None:
-    """Let the page run its own script alone and load nothing; raise ReportError if it would."""
+    """Let the page run its own scripts alone and load nothing; raise ReportError if it would."""
     for tag in page.find_all(lambda tag: tag.name != "a"):
         for attribute in ("src", "srcset", "poster", "data", "href", "xlink:href"):
             if not tag.get(attribute, "#").startswith(("data:", "#")):
@@ -248,10 +256,11 @@ def _seal(page: BeautifulSoup) -> None:
     for part in ("abstract", "appendix", "references"):
         if not page.find(id=part).find(True):
             (page.select_one(f".{part}") or page.find(id=part)).decompose()
-    digest = base64.b64encode(hashlib.sha256(page.script.string.encode()).digest()).decode()
+    digests = [hashlib.sha256(script.string.encode()).digest() for script in page("script")]
+    scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     page.find("meta", {"http-equiv": "Content-Security-Policy"})["content"] = (
         "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {scripts}; base-uri 'none'; form-action 'none'"
     )
 
 
