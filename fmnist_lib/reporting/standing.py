@@ -7,15 +7,16 @@ Accuracies are in percent, differences in points.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 
 import pandas as pd
 
-from fmnist_lib.reporting import analysis, predictions
+from fmnist_lib.reporting import analysis, patience
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.claims import judge_claims, pareto_front
 from fmnist_lib.reporting.findings import ONE_SEED, SEVERAL_SEEDS, compared, count
 from fmnist_lib.reporting.judging import Interval, Outcome, above
+from fmnist_lib.reporting.paired import Side, difference
 from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.reporting.words import join, name_of, names_of
 
@@ -91,18 +92,14 @@ class Lead:
 
     best: str
     accuracy: float
-    sentence: str  # from whom the test images tell it apart, or do not
+    sentence: str  # of whom it is ahead by more than chance, or not
 
 
 def lead(results: Results) -> Lead:
     """Which model is the most accurate, and which others it cannot be told apart from."""
     accuracy = analysis.table1(results).set_index("model").test_accuracy
     best, *others = _from_the_top(accuracy)
-    rivals = [
-        other
-        for other in others
-        if above(Interval(*predictions.paired_difference(results, best, other))) is not True
-    ]
+    rivals = [other for other in others if above(_interval(results, best, other)) is not True]
     ahead = f"clearly ahead of {names_of(others)}" if others else "the only model here"
     close = f"not clearly ahead of {names_of(rivals)}"
     return Lead(
@@ -157,6 +154,7 @@ class Tally:
     undecided: int
     untested: int
     which: Mapping[str, str]  # ids by the words of an outcome
+    stated: Mapping[str, str]  # likewise the claims themselves
     said: Mapping[str, str]  # by id: the outcome as the end of a sentence
     turned: str  # claims that the paper's own tables and our runs judge differently
     against_itself: str  # claims that the paper's own tables do not bear out
@@ -174,10 +172,17 @@ def tally(judged: pd.DataFrame) -> Tally:
         undecided=counts[Outcome.UNDECIDED.value],
         untested=counts[Outcome.NOT_TESTED.value],
         which={kind.value: join(judged.id[judged.outcome == kind.value]) for kind in Outcome},
+        stated={kind.value: _stated(judged[judged.outcome == kind.value]) for kind in Outcome},
         said={row.id: SAID[row.outcome] for row in judged.itertuples()},
         turned=join(both.id[both.outcome != both.in_paper]),
         against_itself=join(judged.id[judged.in_paper == Outcome.FAILS.value]),
     )
+
+
+def _stated(judged: pd.DataFrame) -> str:
+    """Claims as one list: `ResNet-Mini … (C1); …`."""
+    claims = [f"{row.claim.removesuffix('.')} ({row.id})" for row in judged.itertuples()]
+    return "; ".join(claims) or "none"
 
 
 @dataclass(frozen=True)
@@ -203,12 +208,24 @@ def fronts(results: Results) -> list[Front]:
 
 def judged(results: Results) -> pd.DataFrame:
     """The paper's claims with the verdicts of these results, see `claims.judge_claims`."""
-    pairs = partial(predictions.paired_difference, results)
-    return judge_claims(analysis.summary(results), analysis.histories(results), pairs)
+    gains = patience.gains(results)
+    if gains is not None:
+        gains = {model: Interval(found.low, found.high) for model, found in gains.items()}
+
+    @cache  # claims ask for the same pairs, each of which takes the predictions of two runs a seed
+    def pairs(first: str, second: str, measure: str) -> Interval:
+        return _interval(results, first, second, measure)
+
+    return judge_claims(analysis.summary(results), analysis.histories(results), pairs, gains)
+
+
+def _interval(results: Results, first: str, second: str, *measure: str) -> Interval:
+    found = difference(Side(results, first), Side(results, second), *measure)
+    return Interval(found.low, found.high)
 
 
 def caveat(results: Results) -> str:
-    """What the intervals of these results do not cover, in one or two sentences."""
+    """What the intervals of these results cover and what not, in one or two sentences."""
     single = {len(results.of(model)) == 1 for model in results.models}
     return " ".join(ONE_SEED if one else SEVERAL_SEEDS for one in sorted(single, reverse=True))
 
@@ -224,3 +241,13 @@ def runs_each(results: Results) -> str:
 
 def _from_the_top(values: pd.Series) -> list[str]:
     return list(values.sort_values(ascending=False, kind="stable").index)
+
+
+def spread_of(results: Results) -> str:
+    """What stands behind ±, and which interval is shown: a sentence or two for captions."""
+    if all(len(results.of(model)) == 1 for model in results.models):
+        return "The interval is over the test images."
+    return (
+        "± is the standard deviation over the runs of a model; the interval is that of their mean,"
+        " over seeds and test images."
+    )
