@@ -60,8 +60,9 @@ def table(results: Results) -> pd.DataFrame:
     frame["n"] = summaries[""]["n"]
     for metric in ("best_epoch", "epochs", "test_loss", "test_accuracy"):
         for patience, rows in summaries.items():
-            for column in {metric, f"{metric}_std"} & set(rows):
-                frame[column.replace(metric, metric + patience)] = rows[column]
+            for part in ("", "_std"):
+                if metric + part in rows:
+                    frame[metric + patience + part] = rows[metric + part]
     found = gains(results)
     for part, column in {"mean": "gain", "low": "gain_low", "high": "gain_high"}.items():
         frame[column] = [getattr(found[model], part) for model in frame.index]

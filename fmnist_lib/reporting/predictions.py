@@ -39,6 +39,13 @@ def per_class(results: Results, model: str) -> pd.DataFrame:
     return frame.assign(support=scores[0]["support"].numpy())
 
 
+def class_scores(results: Results) -> pd.DataFrame:
+    """The rows of `per_class` of every model, with a column model in front."""
+    scores = {model: per_class(results, model) for model in results.models}
+    frame = pd.concat(scores, names=["model"]).reset_index(level="model")
+    return frame.reset_index(drop=True)
+
+
 def most_confused(results: Results, model: str, k: int = 5) -> pd.DataFrame:
     """The `k` most frequent mistakes: true, predicted, count, share of the true class's images.
 

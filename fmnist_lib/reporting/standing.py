@@ -11,7 +11,7 @@ from functools import cache
 
 import pandas as pd
 
-from fmnist_lib.reporting import analysis, patience
+from fmnist_lib.reporting import analysis, patience, predictions
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.claims import judge_claims, pareto_front
 from fmnist_lib.reporting.findings import ONE_SEED, SEVERAL_SEEDS, compared, count
@@ -141,6 +141,40 @@ def pace(results: Results) -> Pace | None:
         paper_most=(paper / ours).max(),
         crowded_least=table.ratio.min(),
         crowded_most=table.ratio.max(),
+    )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Which classes are hard, by the mean F1 of the models."""
+
+    hardest: str
+    hardest_least: float  # the lowest F1 of a model
+    hardest_most: float
+    hardest_of: int  # models whose lowest F1 is that of this class
+    models: int
+    easiest: str
+    easiest_least: float
+    apart: str  # the class on which the models differ most
+    apart_points: float
+
+
+def classes(results: Results) -> Classes:
+    """Which classes the models find hard, and where they differ most."""
+    f1 = predictions.class_scores(results).pivot(index="model", columns="class", values="f1")
+    order = _from_the_top(f1.mean())
+    easiest, hardest = order[0], order[-1]
+    spans = f1.max() - f1.min()
+    return Classes(
+        hardest=hardest,
+        hardest_least=f1[hardest].min(),
+        hardest_most=f1[hardest].max(),
+        hardest_of=int((f1.idxmin(axis=1) == hardest).sum()),
+        models=len(f1),
+        easiest=easiest,
+        easiest_least=f1[easiest].min(),
+        apart=spans.idxmax(),
+        apart_points=spans.max(),
     )
 
 
