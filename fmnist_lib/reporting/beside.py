@@ -62,7 +62,7 @@ def _with_parts(look: Look, rows: pd.DataFrame) -> list[str]:
 RUNS: Look = {
     "formats": dict.fromkeys(("train_loss", "test_loss"), ".4f"),
     "columns": {
-        "seed": "Seed",
+        "name": "Run",
         "test_accuracy": "Test accuracy (%)",
         "train_accuracy": "Train accuracy (%)",
         "train_accuracy_eval": "… evaluated again (%)",
@@ -77,8 +77,7 @@ RUNS: Look = {
 def runs(results: Results, model: str) -> pd.DataFrame:
     """One row a run of a model; columns as in `RUNS`."""
     rows = analysis.run_table(results)
-    rows = rows[rows.model == model].astype({"seed": str})
-    return rows[list(RUNS["columns"])].reset_index(drop=True)
+    return rows.loc[rows.model == model, list(RUNS["columns"])].reset_index(drop=True)
 
 
 TIMES: Look = {

@@ -79,7 +79,8 @@ class Headline:
     paper: ReportedModel
     epochs: float  # trained until the stopping rule ended a run
     runs: str  # such as `one run`
-    shown: str  # what the accuracy is of: one run, or the mean of several and their spread
+    with_spread: str  # likewise, and of several what stands behind ±
+    shown: str  # likewise, and of several that a mean is shown, with its spread
     was: str  # `was` or, of several runs, `was on average`
     over: str  # what the interval of the accuracy is over
     compared: str  # our accuracy with the paper's
@@ -103,6 +104,7 @@ def headline(results: Results, model: str) -> Headline:
         paper=paper,
         epochs=row_of(analysis.table2(results), model).epochs,
         runs=runs,
+        with_spread=runs if single else f"{runs}, ± standard deviation over them",
         shown=shown,
         was="was" if single else "was on average",
         over=f"over {'the' if single else 'seeds and the'} {images:,} test images",

@@ -82,7 +82,7 @@ def gain_of_each(results: Results) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Patience:
+class Effect:
     """What the longer patience changes, for sentences."""
 
     shorter: int  # epochs
@@ -97,7 +97,7 @@ class Patience:
     factor: float  # epochs trained, over those at the shorter patience
 
 
-def patience(results: Results) -> Patience | None:
+def effect(results: Results) -> Effect | None:
     """What the longer patience changes; None if the records hold the shorter one alone."""
     if (pair := read_twice(results)) is None:
         return None
@@ -107,7 +107,7 @@ def patience(results: Results) -> Patience | None:
         for model, low, high in rows[["gain_low", "gain_high"]].itertuples()
     }
     epochs = [analysis.run_table(each).epochs.sum() for each in pair]
-    return Patience(
+    return Effect(
         *(each.kept(each.runs[0]).rule.patience for each in pair),
         runs=int(rows.n.sum()),
         later=int(rows.later.sum()),

@@ -14,7 +14,14 @@ import pandas as pd
 from fmnist_lib.reporting import analysis, patience, predictions
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.claims import judge_claims, pareto_front
-from fmnist_lib.reporting.findings import ONE_SEED, SEVERAL_SEEDS, compared, count
+from fmnist_lib.reporting.findings import (
+    ONE_CURVE,
+    ONE_SEED,
+    SEVERAL_CURVES,
+    SEVERAL_SEEDS,
+    compared,
+    count,
+)
 from fmnist_lib.reporting.judging import Interval, Outcome, above
 from fmnist_lib.reporting.paired import Side, difference
 from fmnist_lib.reporting.paper import REPORTED
@@ -27,6 +34,14 @@ COSTS = {
     "macs": "multiply-accumulates per image",
     "train_seconds": "the time of a training epoch",
 }
+ONE_INTERVAL = "The interval is over the test images."
+SEVERAL_IN_TABLE = (
+    "± is the standard deviation over the runs of a model; the interval is that of their mean, over"
+    " seeds and test images."
+)
+SEVERAL_AS_STROKES = (
+    "The interval is that of the mean, over seeds and test images; the strokes are single runs."
+)
 SAID = {
     Outcome.HOLDS.value: "holds",
     Outcome.FAILS.value: "does not hold",
@@ -258,10 +273,36 @@ def _interval(results: Results, first: str, second: str, *measure: str) -> Inter
     return Interval(found.low, found.high)
 
 
-def caveat(results: Results) -> str:
-    """What the intervals of these results cover and what not, in one or two sentences."""
-    single = {len(results.of(model)) == 1 for model in results.models}
-    return " ".join(ONE_SEED if one else SEVERAL_SEEDS for one in sorted(single, reverse=True))
+@dataclass(frozen=True)
+class Shown:
+    """What the report shows, for captions and sentences, by how many runs there are of a model."""
+
+    runs: str  # such as `5 runs of each model`
+    table: str  # what ± and the interval are
+    strokes: str  # how the interval is drawn
+    curves: str  # how runs are drawn over the epochs
+    caveat: str  # what the intervals cover and what not
+    new: str  # what the paper does not have
+
+
+def shown(results: Results) -> Shown:
+    """What the report shows."""
+    several = [len(results.of(model)) > 1 for model in results.models]
+    some = any(several)
+    new = ["an interval for every accuracy"]
+    new += ["the spread over several runs"] if some else []
+    new += ["train accuracy evaluated again with the weights that were kept"]
+    new += ["scores class by class", "multiply-accumulates", "times measured alone on the machine"]
+    new += ["what a longer patience adds"] if patience.read_twice(results) else []
+    caveats = {several: SEVERAL_SEEDS if several else ONE_SEED for several in sorted(several)}
+    return Shown(
+        runs=runs_each(results),
+        table=SEVERAL_IN_TABLE if some else ONE_INTERVAL,
+        strokes=SEVERAL_AS_STROKES if some else ONE_INTERVAL,
+        curves=SEVERAL_CURVES if some else ONE_CURVE,
+        caveat=" ".join(caveats.values()),
+        new=join(new),
+    )
 
 
 def runs_each(results: Results) -> str:
@@ -275,13 +316,3 @@ def runs_each(results: Results) -> str:
 
 def _from_the_top(values: pd.Series) -> list[str]:
     return list(values.sort_values(ascending=False, kind="stable").index)
-
-
-def spread_of(results: Results) -> str:
-    """What stands behind ±, and which interval is shown: a sentence or two for captions."""
-    if all(len(results.of(model)) == 1 for model in results.models):
-        return "The interval is over the test images."
-    return (
-        "± is the standard deviation over the runs of a model; the interval is that of their mean,"
-        " over seeds and test images."
-    )
