@@ -294,13 +294,13 @@ def shown(results: Results) -> Shown:
     new += ["train accuracy evaluated again with the weights that were kept"]
     new += ["scores class by class", "multiply-accumulates", "times measured alone on the machine"]
     new += ["what a longer patience adds"] if patience.read_twice(results) else []
-    caveats = {several: SEVERAL_SEEDS if several else ONE_SEED for several in sorted(several)}
+    caveats = [ONE_SEED] * (not all(several)) + [SEVERAL_SEEDS] * some
     return Shown(
         runs=runs_each(results),
         table=SEVERAL_IN_TABLE if some else ONE_INTERVAL,
         strokes=SEVERAL_AS_STROKES if some else ONE_INTERVAL,
         curves=SEVERAL_CURVES if some else ONE_CURVE,
-        caveat=" ".join(caveats.values()),
+        caveat=" ".join(caveats),
         new=join(new),
     )
 
