@@ -208,8 +208,10 @@ def lenet_plateau(m: Measured) -> Verdict:
     for points in PLATEAU_POINTS:
         close = history[history.test_accuracy >= best - points]
         epochs = close.groupby(["seed", "model"]).epoch.min().unstack().dropna()  # (seeds, models)
+        if epochs.empty:
+            return verdict(None, "The models have no seed in common.")
         own, median = epochs["lenet5"], epochs.drop(columns="lenet5").median(axis=1)
-        answers.append(above(over_seeds(median - own)) if len(epochs) else None)
+        answers.append(above(over_seeds(median - own)))
         texts.append(
             f"{points} points at {m.mean}epoch {own.mean():.3g}"
             f" (median of the others {median.mean():.3g})"
