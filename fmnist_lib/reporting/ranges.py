@@ -85,15 +85,8 @@ def accuracy_against(
         xlabel=f"{label or AXIS_TITLES[column]}, log scale", ylabel=AXIS_TITLES["test_accuracy"]
     )
     legend_above(figure, handles)
-    labels = place_labels(
-        axes,
-        rows[[column, "test_accuracy"]].to_numpy(),
-        [name_of(model) for model in rows.index],
-        [text_colour(model) for model in rows.index],
-        clear=np.concatenate(drawn),
-    )
-    for model, written in zip(rows.index, labels, strict=True):
-        belongs(model, written)
+    points = rows[[column, "test_accuracy"]].to_numpy()
+    place_labels(axes, points, list(rows.index), clear=np.concatenate(drawn))
     return figure
 
 
