@@ -181,10 +181,11 @@ def belongs(model: str, *artists: Artist | None) -> None:
 def _number_names(figure: Figure) -> None:
     """Make the names that `belongs` gave unique, in the order in which artists are found."""
     seen: Counter[str] = Counter()
-    for artist in figure.findobj(lambda artist: artist.get_gid() is not None):
-        seen[name := artist.get_gid()] += 1
-        if seen[name] > 1:
-            artist.set_gid(f"{name}-{seen[name]}")
+    for artist in figure.findobj():
+        for one in (artist, getattr(artist, "arrow_patch", None)):  # findobj leaves arrows out
+            if one is not None and (name := one.get_gid()) is not None:
+                seen[name] += 1
+                one.set_gid(name if seen[name] == 1 else f"{name}-{seen[name]}")
 
 
 def mark(model: str, *, scale: float = 1) -> dict[str, Any]:
