@@ -7,7 +7,7 @@ from tiny_data import Place, hashes
 from torchvision.datasets import FashionMNIST
 
 from fmnist_lib import data, fetching, sources
-from fmnist_lib.config import make_config
+from fmnist_lib.config import Stop, make_config
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.records import RunOutput
 from fmnist_lib.store import RunStore
@@ -32,9 +32,14 @@ def place(tmp_path, monkeypatch) -> Place:
 
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory) -> RunStore:
-    """The smoke profile's runs, really trained, two models with seed 1 too; times are made up."""
+    """The smoke profile's runs, really trained; times are made up.
+
+    Two models have seed 1 too, and there a longer patience besides.
+    """
     store = RunStore(tmp_path_factory.mktemp("smoke"))
-    configs = [*plan("smoke"), *plan("smoke", models="lenet5,baseline_cnn", seeds="1")]
+    again = plan("smoke", models="lenet5,baseline_cnn", seeds="1")
+    patient = {"stops": (Stop(), Stop(patience=20))}
+    configs = [*plan("smoke"), *(config.model_copy(update=patient) for config in again)]
     shortened = {name: getattr(configs[0], name) for name in ("train_images", "test_images")}
     loaded = data.load(**shortened)
     for config in configs:

@@ -1,13 +1,11 @@
 """Tables against hand counts and second implementations, from records with chosen numbers."""
 
 import io
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_up import ENVIRONMENT, labels, make_cost, make_run, mistaken
-from scipy import stats
 
 from fmnist_lib.config import Stop
 from fmnist_lib.data import CLASS_NAMES, raw_images
@@ -16,7 +14,8 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.reporting import analysis, predictions
 from fmnist_lib.reporting.analysis import load_results, row_of
 from fmnist_lib.reporting.claims import judge_claims
-from fmnist_lib.reporting.intervals import paired_interval, t_interval
+from fmnist_lib.reporting.intervals import combined, paired_interval, t_interval
+from fmnist_lib.reporting.paper import wilson_interval
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
@@ -151,9 +150,10 @@ def test_table1_of_several_runs_has_means_and_spreads(results_of):
     assert lenet.test_loss == pytest.approx((0.5 + 0.4 + 0.3) / 3)
     assert lenet.test_loss_std == pytest.approx(0.1)
     assert (lenet.test_accuracy, lenet.test_accuracy_std) == (pytest.approx(93), pytest.approx(2))
-    reach = 4.302653 * 2 / np.sqrt(3)  # the 97.5 % quantile of t with 2 degrees of freedom
-    assert lenet.test_accuracy_low == pytest.approx(93 - reach, abs=1e-5)
-    assert lenet.test_accuracy_high == pytest.approx(93 + reach, abs=1e-5)
+    over_seeds = 4.302653 * 2 / np.sqrt(3)  # the 97.5 % quantile of t with 2 degrees of freedom
+    low, high = wilson_interval(93, N)
+    assert lenet.test_accuracy_low == pytest.approx(93 - np.hypot(over_seeds, 93 - low))
+    assert lenet.test_accuracy_high == pytest.approx(93 + np.hypot(over_seeds, high - 93))
     assert vit.n == 1
     assert np.isnan(vit.test_accuracy_std)
 
@@ -165,12 +165,13 @@ def test_the_spread_of_one_run_is_an_empty_cell(results_of):
     assert not table.drop(columns=[c for c in table if c.endswith("_std")]).isna().any(axis=None)
 
 
-def test_intervals_over_seeds_stay_within_0_and_100(results_of):
+def test_intervals_of_several_runs_stay_within_0_and_100_and_never_vanish(results_of):
     runs = [{"seed": 0, "predicted": wrong(0)}, {"seed": 1, "predicted": wrong(1)}]
     table = analysis.table1(results_of(*runs))
     assert table.test_accuracy_high.item() == 100
     same = analysis.table1(results_of({"model": "vit_tiny"}, {"model": "vit_tiny", "seed": 1}))
-    assert (same.test_accuracy_low.item(), same.test_accuracy_high.item()) == (100, 100)
+    found = (same.test_accuracy_low.item(), same.test_accuracy_high.item())
+    assert found == pytest.approx(wilson_interval(100, N))  # other images may yet be mistaken
 
 
 # --- table 2, histories ---
@@ -180,9 +181,9 @@ def test_table2_by_hand(results_of):
     run = {"losses": (0.9, 0.5, 0.7), "test_images": None}
     cost = make_cost(make_run(test_images=None).record.config, blocks=(9, 10, 14))
     table = analysis.table2(results_of(run, run | {"seed": 1, "losses": (0.5, 0.7)}, costs=[cost]))
-    assert tuple(table) == TABLE2
+    assert tuple(name for name in table if name != "epochs_std") == TABLE2
     row = row_of(table, "lenet5")
-    assert (row.n, row.epochs) == (2, 2.5)
+    assert (row.n, row.epochs, row.epochs_std) == (2, 2.5, pytest.approx(np.sqrt(0.5)))
     assert row.train_seconds_mean == pytest.approx(11)
     assert row.train_seconds_std == pytest.approx(np.sqrt((4 + 1 + 9) / 2))
     assert row.inference_ms_mean == pytest.approx(500)
@@ -206,6 +207,7 @@ def test_a_model_that_was_not_timed_has_no_times(results_of):
     config = make_run(test_images=N).record.config
     table = analysis.table2(results_of({}, {"model": "vit_tiny"}, costs=[make_cost(config)]))
     lenet, vit = table.itertuples(index=False)
+    assert tuple(table) == TABLE2
     assert not pd.Series(lenet).isna().any()
     assert (vit.n, vit.epochs, vit.train_seconds_in_runs) == (1, 3, 20)
     assert all(np.isnan(value) for value in (*vit[2:6], *vit[7:11], vit.ratio))
@@ -237,6 +239,11 @@ def test_everything_is_read_at_the_stopping_rule(store, results_of):
     assert analysis.table2(at_short).train_seconds_in_runs.item() == pytest.approx(25)
 
 
+def test_epochs_of_shortened_runs_are_timed_as_if_whole(results_of):
+    frame = analysis.histories(results_of({"train_images": 600, "losses": (0.9, 0.5)}))
+    assert frame.train_seconds.tolist() == pytest.approx([1000, 2000])  # 10 and 20 s for 600
+
+
 def test_histories_are_tidy(results_of):
     runs = [{"losses": (0.9,)}, {"seed": 1}, {"model": "vit_tiny", "losses": (0.5, 0.4)}]
     frame = analysis.histories(results_of(*runs))
@@ -264,8 +271,7 @@ def test_summary_is_what_claims_are_judged_on(results_of):
     frame = analysis.summary(results)
     assert list(frame.index) == list(MODELS)
     assert not frame.isna().any(axis=None)
-    pairs = partial(predictions.paired_difference, results)
-    verdicts = judge_claims(frame, analysis.histories(results), pairs)
+    verdicts = judge_claims(frame, analysis.histories(results))
     untested = verdicts[verdicts.outcome == "not tested here"]
     assert untested.evidence.str.startswith("It takes").all()  # none for want of a column
     assert len(untested) < len(verdicts)
@@ -300,6 +306,11 @@ def test_environments_are_listed_once_with_their_use(results_of):
 # --- intervals ---
 
 
+def differences(only_first, only_second, images):
+    """One image each: what the first gets right minus what the second does."""
+    return np.repeat([1, -1, 0], [only_first, only_second, images - only_first - only_second])
+
+
 @pytest.mark.parametrize(
     ("only_first", "only_second", "images", "expected"),
     [
@@ -309,65 +320,47 @@ def test_environments_are_listed_once_with_their_use(results_of):
 )
 def test_paired_interval_against_published_examples(only_first, only_second, images, expected):
     places = len(str(expected[0]).partition(".")[2])
-    interval = paired_interval(only_first, only_second, images)
+    interval = paired_interval(differences(only_first, only_second, images))
     assert tuple(round(bound, places) for bound in interval) == expected
-    swapped = paired_interval(only_second, only_first, images)
+    swapped = paired_interval(differences(only_second, only_first, images))
     assert swapped == pytest.approx((-interval[1], -interval[0]))
+
+
+def test_more_runs_on_the_same_images_narrow_the_interval_by_what_they_average_out():
+    one_run = differences(8, 4, 200)
+    assert paired_interval(np.mean([one_run] * 5, axis=0)) == pytest.approx(
+        paired_interval(one_run)
+    )
+    other_run = np.roll(one_run, 100)  # right and wrong on other images
+    low, high = paired_interval(np.mean([one_run, other_run], axis=0))
+    assert high - low < np.diff(paired_interval(one_run))
 
 
 @pytest.mark.parametrize(("first", "second", "images"), [(0.02, 0.01, 500), (0.1, 0.06, 100)])
 def test_paired_interval_covers_the_truth_as_often_as_it_says(first, second, images):
     random = np.random.default_rng(0)
     draws = random.multinomial(images, [first, second, 1 - first - second], size=2000)
-    intervals = np.array([paired_interval(int(a), int(b), images) for a, b, _ in draws])
+    intervals = np.array([paired_interval(differences(a, b, images)) for a, b, _ in draws])
     truth = 100 * (first - second)
     assert 0.94 <= np.mean((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])) <= 0.98
 
 
 def test_paired_interval_stays_within_bounds():
-    assert paired_interval(3, 0, 3)[1] == 100
-    low, high = paired_interval(0, 0, 10_000)
+    assert paired_interval(differences(3, 0, 3))[1] == 100
+    low, high = paired_interval(differences(0, 0, 10_000))
     assert -0.1 < low < 0 < high < 0.1
+
+
+def test_combined_intervals_add_their_reaches_as_squares():
+    assert combined(10, (7, 14), (6, 13)) == (5, 15)  # 3, 4 and 5
+    assert combined(10, (7, 14)) == (7, 14)
+    assert combined(10) == (10, 10)
 
 
 def test_t_interval_by_hand():
     reach = 2.776445 * np.sqrt(2.5 / 5)  # the 97.5 % quantile of t with 4 degrees of freedom
     assert t_interval([1, 2, 3, 4, 5]) == pytest.approx((3 - reach, 3 + reach), abs=1e-6)
     assert t_interval([0.1, 0.1, 0.1]) == pytest.approx((0.1, 0.1))
-
-
-def test_paired_difference_counts_images_that_one_model_gets_right(results_of):
-    runs = [
-        {"model": "lenet5", "predicted": mistaken(N, [1, 2, 3])},
-        {"model": "vit_tiny", "predicted": mistaken(N, [3, 4, 5, 6, 7, 8])},
-    ]
-    results = results_of(*runs)
-    difference = partial(predictions.paired_difference, results)
-    assert difference("lenet5", "vit_tiny") == paired_interval(5, 2, N)
-    assert difference("vit_tiny", "lenet5") == paired_interval(2, 5, N)
-
-
-def test_paired_difference_of_several_seeds_pairs_them(results_of):
-    mistakes = {"lenet5": (3, 9, 4, 1), "vit_tiny": (8, 9, 12, 7)}
-    runs = [
-        {"model": model, "seed": seed, "predicted": wrong(count)}
-        for model, counts in mistakes.items()
-        for seed, count in enumerate(counts)
-    ]
-    results = results_of(*runs, {"model": "lenet5", "seed": 9, "predicted": wrong(90)})
-    expected = stats.ttest_rel(mistakes["vit_tiny"], mistakes["lenet5"]).confidence_interval()
-    found = predictions.paired_difference(results, "lenet5", "vit_tiny")
-    assert found == pytest.approx((expected.low, expected.high))
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [({"seed": 1}, "no seed in common"), ({"test_images": 50}, "same images")],
-)
-def test_what_cannot_be_paired_is_refused(results_of, other, message):
-    results = results_of({}, {"model": "vit_tiny", **other})
-    with pytest.raises(UserError, match=message):
-        predictions.paired_difference(results, "lenet5", "vit_tiny")
 
 
 # --- what is mistaken for what ---
@@ -380,29 +373,46 @@ def guessed():
     return [np.where(random.random(N) < 0.6, labels(N), random.integers(0, 9, N)) for _ in "ab"]
 
 
+def slow_scores(predicted, label):
+    """Precision, recall, specificity and F1 (percent) of one class and run."""
+    pairs = [*zip(labels(N), predicted, strict=True)]
+    hit = pairs.count((label, label))
+    missed = sum(true == label != guess for true, guess in pairs)
+    false_alarm = sum(true != label == guess for true, guess in pairs)
+    rest = len(pairs) - hit - missed - false_alarm
+    return {
+        "precision": 100 * hit / max(hit + false_alarm, 1),
+        "recall": 100 * hit / (hit + missed),
+        "specificity": 100 * rest / (rest + false_alarm),
+        "f1": 100 * 2 * hit / (2 * hit + false_alarm + missed),
+    }
+
+
 def test_confusion_and_scores_against_a_slow_count(results_of, guessed):
     results = results_of(*({"seed": s, "predicted": p} for s, p in enumerate(guessed)))
     pairs = [pair for predicted in guessed for pair in zip(labels(N), predicted, strict=True)]
     counts = predictions.confusion(results, "lenet5")
     scores = predictions.per_class(results, "lenet5").set_index("class")
     assert (counts.index.name, counts.columns.name) == ("true", "predicted")
+    assert scores.support.tolist() == [(labels(N) == label).sum() for label in range(10)]
     for label, name in enumerate(CLASS_NAMES):
         for other, other_name in enumerate(CLASS_NAMES):
             assert counts.loc[name, other_name] == pairs.count((label, other))
-        hit = pairs.count((label, label))
-        missed = sum(true == label != guess for true, guess in pairs)
-        false_alarm = sum(true != label == guess for true, guess in pairs)
-        rest = len(pairs) - hit - missed - false_alarm
-        assert scores.loc[name].to_dict() == pytest.approx(
-            {
-                "precision": 100 * hit / max(hit + false_alarm, 1),
-                "recall": 100 * hit / (hit + missed),
-                "specificity": 100 * rest / (rest + false_alarm),
-                "f1": 100 * 2 * hit / (2 * hit + false_alarm + missed),
-                "support": hit + missed,
-            },
-            abs=1e-4,
-        )
+        one, two = (slow_scores(predicted, label) for predicted in guessed)
+        for score in one:
+            assert scores[score][name] == pytest.approx((one[score] + two[score]) / 2, abs=1e-4)
+            spread = abs(one[score] - two[score]) / np.sqrt(2)
+            assert scores[f"{score}_std"][name] == pytest.approx(spread, abs=1e-4)
+
+
+def test_scores_of_one_run_have_no_spread_and_those_of_all_models_stand_together(results_of):
+    results = results_of({}, {"model": "vit_tiny"}, {"model": "vit_tiny", "seed": 1})
+    assert list(predictions.per_class(results, "lenet5")) == [
+        *("class", "precision", "recall", "specificity", "f1", "support")
+    ]
+    together = predictions.class_scores(results)
+    assert together.model.tolist() == ["lenet5"] * 10 + ["vit_tiny"] * 10
+    assert together.f1_std.isna().tolist() == [True] * 10 + [False] * 10
 
 
 def test_the_most_confused_pairs_come_first_and_ties_in_class_order(results_of):
@@ -423,6 +433,19 @@ def test_the_most_confused_pairs_come_first_and_ties_in_class_order(results_of):
     assert top.share.tolist() == pytest.approx([30, 20, 20, 20])  # of ten images of each class
     assert len(predictions.most_confused(results, "lenet5", 50)) == 5
     assert predictions.most_confused(results, "vit_tiny").empty
+
+
+def test_the_share_of_a_mistake_has_a_spread_over_runs(results_of):
+    shirts = np.flatnonzero(labels(N) == CLASS_NAMES.index("Shirt"))
+    runs = []
+    for seed, number in enumerate((2, 4)):
+        predicted = labels(N).copy()
+        predicted[shirts[:number]] = CLASS_NAMES.index("Coat")
+        runs.append({"seed": seed, "predicted": predicted})
+    row = predictions.most_confused(results_of(*runs), "lenet5").iloc[0]
+    one, two = 200 / len(shirts), 400 / len(shirts)
+    assert (row["count"], row.share) == (6, pytest.approx((one + two) / 2))
+    assert row.share_std == pytest.approx((two - one) / np.sqrt(2))
 
 
 def test_the_surest_mistakes_come_first(results_of):

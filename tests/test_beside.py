@@ -7,6 +7,7 @@ import pytest
 from made_up import mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
+from fmnist_lib.config import Stop
 from fmnist_lib.data import SHA256
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.models.describe import compare_with_original, layers
@@ -30,7 +31,8 @@ def test_every_look_fits_its_table(results):
         (beside.times(results, "vit_tiny"), beside.TIMES),
         (beside.table1(results), beside.TABLE1),
         (beside.table2(results), beside.TABLE2),
-        (beside.gaps(results), beside.GAPS),
+        (beside.losses(results), beside.LOSSES),
+        (beside.runs(results, "lenet5"), beside.RUNS),
         (beside.claims_table(judged(results)), beside.CLAIMS),
         (beside.contradictions_table(), beside.CONTRADICTIONS),
         (beside.layers_table(layers(build_model("lenet5"))), beside.LAYERS),
@@ -78,9 +80,32 @@ def test_table2_compares_the_times_of_an_epoch(results):
 
 
 def test_gaps_are_train_minus_test(results):
-    row = beside.gaps(results).iloc[0]
+    row = beside.losses(results).iloc[0]
     assert (row.title, row.running, row.evaluated) == ("LeNet-5", -8, -7)
-    assert row.paper == pytest.approx(3.67)
+    assert row.running_paper == pytest.approx(3.67)
+    assert (row.test_loss, row.test_loss_paper) == (0.5, 0.3203)
+
+
+def test_the_spread_of_a_gap_is_that_of_the_gap_of_each_run(results_of):  # noqa: F811
+    runs = [{"seed": seed, "predicted": mistaken(N, range(seed))} for seed in (1, 3)]
+    row = beside.losses(results_of(*runs)).iloc[0]
+    assert (row.running, row.running_std) == (-16, pytest.approx(2**0.5))  # 82 − 99, 82 − 97
+
+
+def test_every_run_of_a_model_has_a_row(results):
+    rows = beside.runs(results, "lenet5")
+    assert list(rows.name) == [run.name for run in results.of("lenet5")]
+    assert set(rows.test_accuracy) == {90}
+
+
+def test_the_two_patiences_stand_side_by_side(results_of, results):  # noqa: F811
+    assert beside.patience_table(results).empty
+    longer = {"stops": (Stop(patience=1), Stop(patience=9)), "losses": (0.5, 0.6, 0.4)}
+    both = results_of(longer, rule=Stop(patience=1).name)
+    rows = beside.patience_table(both)
+    cells = table_cells(rows, beside.PATIENCE["formats"], {})
+    assert list(cells) == list(beside.PATIENCE["columns"])
+    assert (rows.best_epoch.item(), rows.best_epoch_long.item()) == (1, 3)
 
 
 def test_a_claim_names_its_place(results):

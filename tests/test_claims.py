@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fmnist_lib.reporting.claims import CLAIMS, judge_claims, pareto_front
-from fmnist_lib.reporting.judging import Outcome
+from fmnist_lib.reporting.judging import Interval, Outcome
 from fmnist_lib.reporting.paper import REPORTED, reported_results
 
 HOLDS, FAILS, UNDECIDED, NOT_TESTED = Outcome
@@ -25,6 +25,7 @@ def history():
     return pd.DataFrame(
         {
             "model": name,
+            "seed": 0,
             "epoch": epoch,
             "test_accuracy": 90.0 if epoch >= (2 if name == "lenet5" else 6) else 80.0,
         }
@@ -58,7 +59,7 @@ def outcome(claim, *args, **kwargs):
 def test_the_claims_are_c1_to_c20():
     assert [claim.id for claim in CLAIMS] == [f"C{number}" for number in range(1, 21)]
     for claim in CLAIMS:
-        assert bool(claim.rule) != bool(claim.experiment)
+        assert claim.rule or claim.experiment
         assert claim.statement.endswith(".")
         assert claim.where
 
@@ -140,7 +141,8 @@ def test_c2_follows_the_data(results):
 def test_paired_differences_take_precedence(results):
     wide = with_accuracy(results, margin=0.5)
 
-    def pairs(first, second):
+    def pairs(first, second, measure):
+        assert measure == "test_accuracy"
         difference = wide.at[first, "test_accuracy"] - wide.at[second, "test_accuracy"]
         return difference - 0.1, difference + 0.1
 
@@ -217,9 +219,51 @@ def test_c15_reads_the_history(results, history):
         )
     )
     assert outcome("C15", results, late) == FAILS
+    ties = pd.concat([history, late.assign(seed=1)])  # the seeds disagree
+    verdict = CLAIM["C15"].judge(results.assign(n=2), ties)
+    assert verdict.outcome == UNDECIDED
+    assert "mean epoch 5" in verdict.evidence  # 2 and 8
+    again = pd.concat([history.assign(seed=seed) for seed in range(3)])
+    more = again[(again.seed < 2) | (again.model == "lenet5")]  # one seed too many counts for none
+    assert CLAIM["C15"].judge(results, more) == CLAIM["C15"].judge(results, history)
     partial = CLAIM["C15"].judge(results, history[history.model != "vit_tiny"])
     assert partial == (NOT_TESTED, "There is no history for ViT-Tiny.")
     assert outcome("C15", results, history.drop(columns="test_accuracy")) == NOT_TESTED
+
+
+def test_c12_needs_the_gains_of_a_longer_patience(results):
+    gains = {"vit_tiny": Interval(0.1, 0.9), "mobilenet_lite": Interval(0.2, 0.4)}
+    verdict = CLAIM["C12"].judge(results, gains=gains)
+    assert verdict.outcome == HOLDS
+    assert "+0.10 to +0.90 points (95 % interval) to ViT-Tiny" in verdict.evidence
+    assert outcome("C12", results, gains=gains | {"vit_tiny": Interval(-0.1, 0.9)}) == UNDECIDED
+    assert outcome("C12", results, gains=gains | {"vit_tiny": Interval(-0.9, -0.1)}) == FAILS
+    lacking = CLAIM["C12"].judge(results, gains={"vit_tiny": Interval(0, 1)})
+    assert lacking == (NOT_TESTED, "There are no results for MobileNet-Lite.")
+
+
+def test_c20_of_several_runs_asks_whether_the_seeds_agree(results):
+    apart = results.assign(best_epoch=[3, 29, 18, 41, 25, 4])
+
+    def known_to(reach):
+        def pairs(first, second, measure):
+            assert measure == "best_epoch"
+            difference = float(apart.at[first, measure] - apart.at[second, measure])
+            return difference - reach, difference + reach
+
+        return pairs
+
+    for reach, expected in {0: HOLDS, 13: HOLDS, 14: UNDECIDED}.items():  # the least is 18 − 4
+        assert outcome("C20", apart, pairs=known_to(reach)) == expected
+    several = CLAIM["C20"].judge(apart.assign(n=5), pairs=known_to(0))
+    assert "1st with mean epoch 3 and" in several.evidence
+
+
+def test_accuracies_of_several_runs_are_told_with_their_spread(results):
+    spread = results.assign(n=[5, 5, 5, 5, 1, 5], test_accuracy_std=[0.2, 0.1, 0.1, 0.1, None, 0.1])
+    evidence = CLAIM["C3"].judge(spread).evidence
+    assert "ResNet-Mini reaches 91.10 ± 0.10 %" in evidence
+    assert "ViT-Tiny, which reaches 88.09 %" in evidence
 
 
 def test_c20_follows_the_data(results):

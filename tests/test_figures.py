@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -24,11 +25,12 @@ from fmnist_lib.reporting.figures import (
     accuracy_against,
     accuracy_curves,
     against_paper,
+    class_f1,
     confused_images,
     confusion_heatmap,
     learning_curves,
     loss_curves,
-    per_class_scores,
+    patience_gains,
     time_per_epoch,
 )
 from fmnist_lib.reporting.labels import along, spread
@@ -132,13 +134,43 @@ def make_confusion(images=1000):
     )
 
 
-def make_scores():
-    random = np.random.default_rng(0)
-    scores = random.uniform(70, 100, (4, 10))
-    names = ("precision", "recall", "specificity", "f1")
+def make_runs(models=SIX, seeds=5):
+    """One row a run, around the accuracies of `make_summary`."""
+    summary = make_summary(models)
     return pd.DataFrame(
-        {"class": CLASS_NAMES, **dict(zip(names, scores, strict=True)), "support": 1000}
+        {"model": model, "seed": seed, "test_accuracy": summary.test_accuracy[model] + offset}
+        for model in models
+        for seed, offset in enumerate(np.linspace(-0.4, 0.4, seeds))
     )
+
+
+def make_scores(models=SIX, spread=True):
+    """F1 of each class: the fourth class is the hardest, the spread is half a point."""
+    hard = 4 * np.abs(np.arange(10) - 3)
+    scores = [
+        pd.DataFrame({"model": model, "class": CLASS_NAMES, "f1": 62.0 + hard - place})
+        for place, model in enumerate(models)
+    ]
+    frame = pd.concat(scores, ignore_index=True)
+    return frame.assign(f1_std=0.5) if spread else frame
+
+
+def make_patience(models=SIX):
+    gain = 0.1 * np.arange(len(models)) - 0.05
+    return pd.DataFrame(
+        {
+            "model": models,
+            "epochs": 20.0 + np.arange(len(models)),
+            "epochs_long": 45.0,
+            "gain": gain,
+            "gain_low": gain - 0.2,
+            "gain_high": gain + 0.3,
+        }
+    )
+
+
+def make_gains(models=SIX, seeds=5):
+    return make_runs(models, seeds).assign(gain=lambda runs: runs.test_accuracy % 0.3)
 
 
 def make_images(number):
@@ -158,9 +190,14 @@ CURVES = {
 }
 OTHERS = {
     "confusion": lambda: confusion_heatmap(make_confusion()),
-    "scores": lambda: per_class_scores(make_scores()),
+    "classes": lambda: class_f1(make_scores()),
+    "classes, one run": lambda: class_f1(make_scores(spread=False)),
+    "patience": lambda: patience_gains(make_patience(), make_gains()),
+    "patience, one run": lambda: patience_gains(make_patience(TWO), make_gains(TWO, 1)),
     "against": lambda: accuracy_against(make_summary(), "macs", pareto=["lenet5", "resnet_mini"]),
+    "against, seeds": lambda: accuracy_against(make_summary(), "macs", runs=make_runs()),
     "paper": lambda: against_paper(make_table1(), reported_table1()),
+    "paper, seeds": lambda: against_paper(make_table1(), reported_table1(), make_runs()),
     "time and alone": lambda: time_per_epoch(make_histories(), make_table2()),
     "images": draw_images,
 }
@@ -183,9 +220,10 @@ def drawn(name):
 # What is found in a figure
 
 
-def lines(figure, gid):
-    """The lines with that gid, in all panels."""
-    return [line for axes in figure.axes for line in axes.get_lines() if line.get_gid() == gid]
+def lines(figure, name):
+    """The lines that a drawing function named so, in all panels."""
+    found = [line for axes in figure.axes for line in axes.get_lines()]
+    return [line for line in found if line.get_label() == f"_{name}"]
 
 
 def texts(figure):
@@ -293,7 +331,9 @@ def test_png():
         ("time", "Epoch", "Test pass (ms), log scale"),
         ("confusion", "Predicted class", "True class"),
         ("confusion", "", "Share of the true class (%)"),
-        ("scores", "Score (%)", ""),
+        ("classes", "F1 (%)", ""),
+        ("patience", "Gain in test accuracy (points)", ""),
+        ("patience", "Epochs trained, mean of the runs", ""),
         ("paper", "Test accuracy (%)", ""),
         ("against", "Multiply-accumulates per image, log scale", "Test accuracy (%)"),
     ],
@@ -345,7 +385,7 @@ def test_a_models_colour_is_the_same_everywhere():
         assert line.get_color() == COLOURS[model]
     (line,) = lines(drawn("learning"), "baseline_cnn-test_loss")
     assert line.get_color() == COLOURS["baseline_cnn"]
-    for name in ("accuracy", "against", "paper", "time"):
+    for name in ("accuracy", "against", "paper", "patience", "time", "classes"):
         named = {text.get_text(): text.get_color() for text in texts(drawn(name))}
         assert {one: named[name_of(one)] for one in SIX} == {one: text_colour(one) for one in SIX}
 
@@ -357,6 +397,24 @@ def test_models_come_in_the_papers_order():
     backwards = accuracy_curves(make_histories(epochs=2)[::-1])
     titles = [axes.get_title(loc="left") for axes in backwards.axes]
     assert titles == [name_of(model) for model in SIX]
+
+
+@every_figure
+def test_the_svg_says_what_belongs_to_which_model(name):
+    if name in ("confusion", "images"):
+        return  # of one model each
+    names = [
+        element.get("id", "")
+        for element in ElementTree.fromstring(to_svg(drawn(name))).iter()
+        if element.get("id", "").startswith("model-")
+    ]
+    assert len(names) == len(set(names))
+    models = {re.sub(r"^model-|-[0-9]+$", "", one) for one in names}
+    assert models == ({"baseline_cnn"} if "learning" in name else models_of(name))
+
+
+def models_of(name):
+    return set(TWO) if name == "patience, one run" else set(SIX)
 
 
 @pytest.mark.parametrize("grey", np.linspace(0, 1, 21))
@@ -396,7 +454,7 @@ def test_one_models_curves_are_drawn_as_they_were():
 def test_several_runs_are_drawn_as_mean_range_and_what_is_longer():
     runs = make_histories(["lenet5"], seeds=5)
     (axes,) = accuracy_curves(runs).axes
-    (line,) = [line for line in axes.get_lines() if line.get_gid() == "lenet5-test_accuracy"]
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "_lenet5-test_accuracy"]
     by_epoch = runs.groupby("epoch").test_accuracy
     shared = by_epoch.count()[lambda number: number == 5].index
     np.testing.assert_array_equal(line.get_xdata(), shared)
@@ -405,8 +463,9 @@ def test_several_runs_are_drawn_as_mean_range_and_what_is_longer():
     several = by_epoch.count()[lambda number: number > 1].index
     assert band[:, 0].max() == several.max()
     assert band[:, 1].max() == pytest.approx(by_epoch.max()[several].max())
-    ends = {line.get_xdata()[-1] for line in axes.get_lines() if line.get_linewidth() < 1}
-    assert ends == set(runs.groupby("seed").epoch.max())
+    tests = [one for one in axes.get_lines() if one.get_label() == "_run" and not one.is_dashed()]
+    for (_, own), one in zip(runs.groupby("seed"), tests, strict=True):
+        np.testing.assert_array_equal(one.get_ydata()[: len(own)], own.test_accuracy)
 
 
 def test_the_best_epoch_of_each_seed_is_marked():
@@ -544,15 +603,24 @@ def test_cells_are_readable():
         assert contrast(ink, shades[row, column]) >= 4.5
 
 
-def test_scores_are_drawn_by_f1():
-    scores = make_scores()
-    figure = per_class_scores(scores)
-    best_last = scores.sort_values("f1")
-    for score in ("precision", "recall", "specificity", "f1"):
-        (line,) = lines(figure, score)
-        np.testing.assert_array_equal(line.get_xdata(), best_last[score])
+def test_classes_stand_by_how_hard_they_are_with_their_spread():
+    scores = make_scores(TWO)
+    figure = class_f1(scores)
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert shown == list(best_last["class"])
+    assert shown[0] == CLASS_NAMES[3]
+    assert figure.axes[0].yaxis_inverted()
+    (line,) = lines(figure, "vit_tiny-f1")
+    own = scores[scores.model == "vit_tiny"].set_index("class").f1
+    np.testing.assert_array_equal(line.get_xdata(), own[shown])
+    (bars,) = line.axes.collections
+    assert [*np.ptp([bar[:, 0] for bar in bars.get_segments()], axis=1)] == [1.0] * 10
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 6])
+def test_classes_of_any_number_of_models(number):
+    figure = class_f1(make_scores(SIX[:number]))
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert titles == [name_of(model) for model in SIX[:number]]
 
 
 @pytest.mark.parametrize("number", [1, 5, 6, 7])
@@ -664,6 +732,37 @@ def test_a_model_that_the_paper_lacks_stands_alone():
     assert not lines(figure, "paper-vit_tiny")
     assert lines(figure, "paper-baseline_cnn")
     assert "ViT-Tiny" in words(figure)
+
+
+@pytest.mark.parametrize(("name", "along"), [("against, seeds", 1), ("paper, seeds", 0)])
+def test_single_runs_stand_on_their_interval(name, along):
+    runs = make_runs()
+    for model in SIX:
+        (strokes,) = lines(drawn(name), f"runs-{model}")
+        own = runs[runs.model == model].test_accuracy
+        np.testing.assert_array_equal(strokes.get_xydata()[:, along], own)
+        assert len(set(strokes.get_xydata()[:, 1 - along])) == 1
+    assert "single runs" in words(drawn(name))
+
+
+def test_a_model_with_one_run_has_no_strokes():
+    runs = make_runs(TWO, 1)
+    found = against_paper(make_table1(TWO), reported_table1(), runs)
+    assert not lines(found, "runs-vit_tiny")
+    assert "single runs" not in words(found)
+
+
+def test_patience_shows_cost_and_gain():
+    table, each = make_patience(), make_gains()
+    figure = patience_gains(table, each)
+    left, right = figure.axes
+    spans = [line.get_xdata() for line in left.get_lines() if len(line.get_xdata()) == 2]
+    np.testing.assert_array_equal(spans, table[["epochs", "epochs_long"]])
+    for row, bar in zip(table.itertuples(), intervals(figure), strict=True):
+        np.testing.assert_allclose(bar[:, 0], [row.gain_low, row.gain_high])
+        (strokes,) = lines(figure, f"runs-{row.model}")
+        np.testing.assert_array_equal(strokes.get_xdata(), each.gain[each.model == row.model])
+    assert right.get_ylim() == left.get_ylim()
 
 
 # Labels

@@ -16,7 +16,7 @@ N = 100  # test images of a made-up run
 def results_of(tmp_path):
     """Results of runs that are written first; each run is what `make_run` takes."""
 
-    def write_and_load(*runs, costs=()):
+    def write_and_load(*runs, costs=(), **options):
         store = RunStore(tmp_path)
         outputs = [make_run(**{"test_images": N, **run}) for run in runs]
         for output in outputs:
@@ -24,7 +24,7 @@ def results_of(tmp_path):
         for model in costs:
             config = next(o.record.config for o in outputs if o.record.config.model == model)
             store.write_cost(make_cost(config))
-        return load_results(store, [output.record.config for output in outputs])
+        return load_results(store, [output.record.config for output in outputs], **options)
 
     return write_and_load
 
@@ -50,6 +50,8 @@ def test_the_headline_of_one_run_is_about_the_test_images(results_of):
     found = findings.headline(results_of({"predicted": mistaken(N, [0, 1])}), "lenet5")
     assert (found.title, found.runs) == ("LeNet-5", "one shortened run")
     assert found.ours.test_accuracy == 98
+    assert {found.runs, found.shown, found.with_spread, found.counted} == {"one shortened run"}
+    assert found.was == "was"
     assert found.over == "over the 100 test images"
     assert found.compared == f"{98 - REPORTED['lenet5'].test_accuracy:.2f} points above"
     assert found.inside == "below"  # where the paper's figure lies
@@ -60,9 +62,13 @@ def test_the_headline_of_several_runs_is_about_the_seeds(results_of):
     runs = [{"seed": seed, "predicted": mistaken(N, range(seed + 9))} for seed in range(3)]
     found = findings.headline(results_of(*runs), "lenet5")
     assert (found.ours.test_accuracy, found.runs) == (90, "3 shortened runs")
-    assert found.over == "of the mean of 3 seeds"
-    assert found.inside == "inside"  # 87.5 to 92.5
-    assert "not what other test images would" in found.caveat
+    assert found.shown == "mean of 3 shortened runs, standard deviation 1.00"
+    assert found.with_spread == "3 shortened runs, ± standard deviation over them"
+    assert found.counted == "3 shortened runs together"
+    assert (found.was, found.first_seed) == ("was on average", 0)
+    assert found.over == "over seeds and the 100 test images"
+    assert found.inside == "inside"
+    assert "what other seeds and what other test images" in found.caveat
 
 
 def test_the_course_tells_what_the_losses_did_after_the_best_epoch(results_of):
@@ -72,6 +78,7 @@ def test_the_course_tells_what_the_losses_did_after_the_best_epoch(results_of):
     assert found.test_loss == "rose from 0.500 to 1.000"
     assert found.train_loss == "fell from 0.500 to 0.143"
     assert found.ended == "the patience of 5 epochs was used up"
+    assert found.meanwhile == "Meanwhile"
 
 
 def test_the_course_of_a_run_that_was_cut_short(results_of):
@@ -82,7 +89,7 @@ def test_the_course_of_a_run_that_was_cut_short(results_of):
 def test_the_course_of_runs_that_ended_differently(results_of):
     long = {"seed": 1, "losses": (0.5, *5 * [0.6])}
     found = findings.course(results_of({"losses": (0.9, 0.5)}, long), "lenet5")
-    assert found.further == 2.5
+    assert (found.further, found.meanwhile) == (2.5, "Meanwhile, on average,")
     assert found.ended.endswith("in 1 of 2 runs, the others reached the limit")
 
 

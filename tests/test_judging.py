@@ -8,6 +8,7 @@ from fmnist_lib.reporting.judging import (
     all_of,
     at_least_half,
     exceeds,
+    over_seeds,
     slower,
 )
 from fmnist_lib.reporting.paper import reported_results
@@ -26,13 +27,28 @@ def test_unpaired_interval_against_a_simulation():
 
 
 def test_paired_interval_is_taken_as_given():
-    measured = Measured(reported_results(10_000), pairs=lambda first, second: (0.1, 0.2))
+    measured = Measured(reported_results(10_000), pairs=lambda *of: (0.1, 0.2))
     assert measured.accuracy_difference("lenet5", "vit_tiny") == Interval(0.1, 0.2)
     assert measured.more_accurate("lenet5", "vit_tiny") is True
+    assert measured.gap_lead("lenet5", "vit_tiny", "gap_eval") == Interval(0.1, 0.2)
+
+
+def test_a_later_epoch_is_the_patience_later_and_beyond_the_spread_of_seeds():
+    rows = reported_results().assign(best_epoch=[20.0, 14.0, 16.0, 20.0, 20.0, 20.0])
+    for low, six_apart in {1: True, -1: None}.items():
+        measured = Measured(rows, pairs=lambda *of, low=low: (low, 11))
+        assert measured.later("lenet5", "resnet_mini") is six_apart
+        assert measured.later("lenet5", "densenet_tiny") is None  # 4 apart
+
+
+def test_over_seeds():
+    assert over_seeds([2.0]) == (2, 2)
+    low, high = over_seeds([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 2.484138, 2 + 2.484138))  # 4.302653 / √3
 
 
 def test_gap_lead_at_face_value():
-    lead = Measured(reported_results()).gap_lead("lenet5", "vit_tiny", "train_accuracy")
+    lead = Measured(reported_results()).gap_lead("lenet5", "vit_tiny", "gap")
     assert lead == pytest.approx((3.67 - 3.32, 3.67 - 3.32))
 
 

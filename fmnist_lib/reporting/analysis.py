@@ -5,7 +5,7 @@ in percent, losses are means per image. A number that was not measured (a spread
 of a model that was not timed) is NaN in the frame and an empty cell in its CSV file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from fmnist_lib.config import RunConfig, Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.records import CostRecord, DamagedRecordError, Environment, RunRecord, StopResult
-from fmnist_lib.reporting.intervals import Interval, t_interval
+from fmnist_lib.reporting.intervals import Interval, combined, t_interval
 from fmnist_lib.reporting.paper import TRAIN_IMAGES, wilson_interval
 from fmnist_lib.store import RunStore
 
@@ -155,14 +155,30 @@ def run_table(results: Results) -> pd.DataFrame:
 
 
 def histories(results: Results) -> pd.DataFrame:
-    """One row an epoch of a run, up to the epoch at which the stopping rule ended it."""
+    """One row an epoch of a run, up to the epoch at which the stopping rule ended it.
+
+    `train_seconds` is scaled to 60,000 training images, as in Table 2.
+    """
     columns = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     columns += ["train_seconds", "inference_ms"]
-    return pd.DataFrame(
-        {"model": run.config.model, "seed": run.config.seed, **row.model_dump(include={*columns})}
+    frame = pd.DataFrame(
+        {
+            "model": run.config.model,
+            "seed": run.config.seed,
+            **row.model_dump(include={*columns}),
+            "train_seconds": row.train_seconds * _to_whole_epoch(run.config),
+        }
         for run in results.runs
         for row in run.history[: results.kept(run).epochs]
-    )[["model", "seed", *columns]]
+    )
+    return frame[["model", "seed", *columns]]
+
+
+def _to_whole_epoch(config: RunConfig) -> float:
+    """What the time of an epoch is multiplied by to be that of one over all training images."""
+    images = config.train_images or TRAIN_IMAGES
+    images -= config.validation_images if config.protocol == "split" else 0
+    return TRAIN_IMAGES / images
 
 
 def _wall_seconds(environment: Environment) -> float:
@@ -179,8 +195,7 @@ def table1(results: Results) -> pd.DataFrame:
     `train_*` are the running values at the best epoch, `train_*_eval` the re-evaluated ones. Once a
     model has several runs every metric has a `_std` column beside it (sample standard deviation,
     NaN for a model with one run). `test_accuracy_low` and `_high` are a 95 % interval: for one run
-    over the test images (Wilson); for several that of the mean over the seeds (t), which says
-    nothing of other test images.
+    over the test images (Wilson), for several that `combined` with the one over the seeds (t).
     """
     runs = run_table(results)
     several = runs.model.duplicated().any()
@@ -201,20 +216,23 @@ def table2(results: Results) -> pd.DataFrame:
 
     Measured alone on the machine: blocks of training images scaled to 60,000, passes over the test
     images, `latency_ms_*` for single images; `_std` is the sample standard deviation over blocks or
-    passes. `n` and `epochs` are the number of runs and their mean length, `total_train_seconds` is
-    mean × epochs, `train_us_per_parameter` is in microseconds. `train_seconds_in_runs` is the mean
-    epoch of the runs themselves, scaled alike, and `ratio` that over the time alone. What a model
-    that was not timed lacks is NaN.
+    passes. `n` and `epochs` are the number of runs and their mean length (with `epochs_std` as in
+    Table 1), `total_train_seconds` is mean × epochs, `train_us_per_parameter` is in microseconds.
+    `train_seconds_in_runs` is the mean epoch of the runs themselves, scaled alike, and `ratio` that
+    over the time alone. What a model that was not timed lacks is NaN.
     """
     rows = []
+    several = len(results.runs) > len(results.models)
+    in_runs_of = dict(list(histories(results).groupby("model").train_seconds))
     for model in results.models:
         runs = results.of(model)
         times = _times(results.costs.get(model))
-        epochs = _mean(pd.Series([results.kept(run).epochs for run in runs]))
-        in_runs = _train_seconds_in_runs(results, runs)
+        lengths = pd.Series([results.kept(run).epochs for run in runs])
+        epochs, in_runs = _mean(lengths), float(np.mean(in_runs_of[model]))
         alone = times["train_seconds_mean"]
         row = {"model": model, "n": len(runs), **{name: times[name] for name in TIMES[:4]}}
-        row |= {"epochs": epochs, "total_train_seconds": alone * epochs}
+        row |= {"epochs": epochs} | ({"epochs_std": lengths.std(ddof=1)} if several else {})
+        row |= {"total_train_seconds": alone * epochs}
         row |= {"train_us_per_parameter": alone * 1e6 / runs[0].parameters}
         row |= {name: times[name] for name in TIMES[4:]}
         rows.append(row | {"train_seconds_in_runs": in_runs, "ratio": in_runs / alone})
@@ -251,10 +269,13 @@ def _mean(values: pd.Series) -> float | int:
 
 
 def _accuracy_interval(runs: pd.DataFrame) -> Interval:
-    if len(runs) > 1:
-        low, high = t_interval(runs.test_accuracy)
-        return max(low, 0.0), min(high, 100.0)
-    return wilson_interval(runs.test_accuracy.iloc[0], runs.n_test.iloc[0])
+    """As in `table1`. The part of the test images is that of one run: they are the same in all."""
+    mean = runs.test_accuracy.mean()
+    over_images = wilson_interval(mean, runs.n_test.iloc[0])
+    if len(runs) == 1:
+        return over_images
+    low, high = combined(mean, t_interval(runs.test_accuracy), over_images)
+    return max(low, 0.0), min(high, 100.0)
 
 
 def _times(cost: CostRecord | None) -> dict[str, float]:
@@ -264,14 +285,6 @@ def _times(cost: CostRecord | None) -> dict[str, float]:
     passes = np.array(cost.inference_ms_passes)
     moments = (blocks.mean(), blocks.std(ddof=1), passes.mean(), passes.std(ddof=1))
     return dict(zip(TIMES, (*moments, *np.percentile(cost.latency_ms, [50, 90])), strict=True))
-
-
-def _train_seconds_in_runs(results: Results, runs: Sequence[RunRecord]) -> float:
-    config = runs[0].config
-    images = config.train_images or TRAIN_IMAGES
-    images -= config.validation_images if config.protocol == "split" else 0
-    seconds = [e.train_seconds for run in runs for e in run.history[: results.kept(run).epochs]]
-    return float(np.mean(seconds)) * TRAIN_IMAGES / images
 
 
 # --- where the numbers come from ---

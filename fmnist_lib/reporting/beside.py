@@ -4,11 +4,12 @@ Not here: computing what is in them (`analysis`). A look is the keyword argument
 `columns` and `best` of `show_table`. What is not known is NaN.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.reporting import analysis
+from fmnist_lib.reporting import analysis, patience
 from fmnist_lib.reporting.analysis import METRICS, Results, row_of
 from fmnist_lib.reporting.contradictions import contradictions
 from fmnist_lib.reporting.paper import REPORTED
@@ -56,6 +57,27 @@ def _with_parts(look: Look, rows: pd.DataFrame) -> list[str]:
         stem = column.removesuffix("_interval")
         columns += [column] if stem == column else [f"{stem}_low", f"{stem}_high"]
     return columns + [f"{column}_std" for column in columns if f"{column}_std" in rows]
+
+
+RUNS: Look = {
+    "formats": dict.fromkeys(("train_loss", "test_loss"), ".4f"),
+    "columns": {
+        "name": "Run",
+        "test_accuracy": "Test accuracy (%)",
+        "train_accuracy": "Train accuracy (%)",
+        "train_accuracy_eval": "… evaluated again (%)",
+        "test_loss": "Test loss",
+        "train_loss": "Train loss",
+        "best_epoch": "Best epoch",
+        "epochs": "Epochs",
+    },
+}
+
+
+def runs(results: Results, model: str) -> pd.DataFrame:
+    """One row a run of a model; columns as in `RUNS`."""
+    rows = analysis.run_table(results)
+    return rows.loc[rows.model == model, list(RUNS["columns"])].reset_index(drop=True)
 
 
 TIMES: Look = {
@@ -108,7 +130,7 @@ PAIRS: Look = {
     "columns": {
         "true": "True class",
         "predicted": "Taken for",
-        "count": "Images",
+        "count": "Times",
         "share": "Share of the true class (%)",
     },
 }
@@ -151,44 +173,43 @@ def layers_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 TABLE1: Look = {
     "formats": {
-        **{f"{loss}_loss{whose}": ".4f" for loss in ("train", "test") for whose in ("", "_paper")},
         **dict.fromkeys(("best_epoch", "best_epoch_paper"), EPOCHS),
         "difference": "+.2f",
     },
     "columns": {
         "title": "Model",
+        "parameters": "Parameters",
+        "n": "Runs",
         "test_accuracy": "Test accuracy (%)",
         "test_accuracy_interval": "95 % interval",
         "test_accuracy_paper": "paper",
         "difference": "difference",
-        "best_epoch": "Best epoch",
-        "best_epoch_paper": "paper",
         "train_accuracy": "Train accuracy (%)",
         "train_accuracy_paper": "paper",
-        "test_loss": "Test loss",
-        "test_loss_paper": "paper",
-        "train_loss": "Train loss",
-        "train_loss_paper": "paper",
-        "parameters": "Parameters",
+        "best_epoch": "Best epoch",
+        "best_epoch_paper": "paper",
     },
-    "best": {
-        **dict.fromkeys(("test_accuracy", "test_accuracy_paper"), "max"),
-        **dict.fromkeys(("test_loss", "test_loss_paper"), "min"),
-    },
+    "best": dict.fromkeys(("test_accuracy", "test_accuracy_paper"), "max"),
 }
 
 
 def table1(results: Results) -> pd.DataFrame:
-    """Table 1, one row a model: every measure with the paper's beside it, columns as in `TABLE1`.
+    """The accuracies of Table 1, one row a model, with the paper's beside; columns as in `TABLE1`.
 
     `difference` is our test accuracy minus the paper's, in points.
     """
-    rows = analysis.table1(results)
-    for metric in METRICS:
-        rows[f"{metric}_paper"] = [getattr(REPORTED[model], metric) for model in rows.model]
-    rows["title"] = rows.model.map(name_of)
+    rows = _with_paper(analysis.table1(results), METRICS)
     rows["difference"] = rows.test_accuracy - rows.test_accuracy_paper
     return rows[_with_parts(TABLE1, rows)]
+
+
+def _with_paper(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The rows with each model's name as `title` and the paper's figures as `<metric>_paper`."""
+    paper = {
+        f"{metric}_paper": [getattr(REPORTED[model], metric) for model in rows.model]
+        for metric in metrics
+    }
+    return rows.assign(title=rows.model.map(name_of), **paper)
 
 
 TABLE2: Look = {
@@ -204,6 +225,7 @@ TABLE2: Look = {
     },
     "columns": {
         "title": "Model",
+        "n": "Runs",
         "train_seconds": "Training an epoch (s)",
         "train_seconds_paper": "paper",
         "times_ours": "paper / here",
@@ -237,28 +259,75 @@ def table2(results: Results) -> pd.DataFrame:
     return rows[_with_parts(TABLE2, rows)]
 
 
-GAPS: Look = {
+LOSSES: Look = {
+    "formats": {
+        f"{loss}_loss{whose}": ".4f" for loss in ("test", "train") for whose in ("", "_paper")
+    },
     "columns": {
         "title": "Model",
-        "running": "Running",
-        "evaluated": "Evaluated again",
-        "paper": "Paper (running)",
+        "test_loss": "Test loss",
+        "test_loss_paper": "paper",
+        "train_loss": "Train loss",
+        "train_loss_paper": "paper",
+        "running": "Accuracy gap, running",
+        "running_paper": "paper",
+        "evaluated": "… evaluated again",
     },
-    "best": dict.fromkeys(("running", "evaluated", "paper"), "max"),
+    "best": {
+        **dict.fromkeys(("test_loss", "test_loss_paper"), "min"),
+        **dict.fromkeys(("running", "running_paper", "evaluated"), "max"),
+    },
 }
 
 
-def gaps(results: Results) -> pd.DataFrame:
-    """Train minus test accuracy at the best epoch, in points; columns as in `GAPS`."""
-    rows = analysis.table1(results)
-    return pd.DataFrame(
-        {
-            "title": rows.model.map(name_of),
-            "running": rows.train_accuracy - rows.test_accuracy,
-            "evaluated": rows.train_accuracy_eval - rows.test_accuracy,
-            "paper": [REPORTED[model].accuracy_gap for model in rows.model],
-        }
-    )
+def losses(results: Results) -> pd.DataFrame:
+    """The losses of Table 1 and the gaps, one row a model; columns as in `LOSSES`.
+
+    A gap is train minus test accuracy at the best epoch, in points.
+    """
+    rows = _with_paper(analysis.table1(results), METRICS)
+    runs = analysis.run_table(results)
+    for gap, train in {"running": "train_accuracy", "evaluated": "train_accuracy_eval"}.items():
+        by_model = (runs[train] - runs.test_accuracy).groupby(runs.model)
+        rows[gap] = rows.model.map(by_model.mean())
+        if "test_loss_std" in rows:
+            rows[f"{gap}_std"] = rows.model.map(by_model.std(ddof=1))
+    rows["running_paper"] = [REPORTED[model].accuracy_gap for model in rows.model]
+    return rows[_with_parts(LOSSES, rows)]
+
+
+PATIENCE: Look = {
+    "formats": {
+        **{f"best_epoch{patience}": EPOCHS for patience in ("", "_long")},
+        **{f"test_loss{patience}": ".4f" for patience in ("", "_long")},
+        "gain": "+.2f",
+    },
+    "columns": {
+        "title": "Model",
+        "n": "Runs",
+        "later": "… with a later best epoch",
+        "best_epoch": "Best epoch",
+        "best_epoch_long": "longer",
+        "test_loss": "Test loss",
+        "test_loss_long": "longer",
+        "test_accuracy": "Test accuracy (%)",
+        "test_accuracy_long": "longer",
+        "gain": "gain",
+        "gain_interval": "95 % interval",
+    },
+}
+
+
+def patience_table(results: Results) -> pd.DataFrame:
+    """What was kept at the two patiences, one row a model; columns as in `PATIENCE`.
+
+    Without records of a longer patience there are no rows.
+    """
+    rows = patience.table(results)
+    if rows.empty:
+        return rows
+    rows["title"] = rows.model.map(name_of)
+    return rows[_with_parts(PATIENCE, rows)]
 
 
 CLAIMS: Look = {

@@ -1,16 +1,16 @@
-"""The paper's claims C1 to C20, and what one run of each model says about them.
+"""The paper's claims C1 to C20, and what our runs of each model say about them.
 
-A claim that needs an experiment of its own (an ablation, longer patience, augmentation) is not
-tested here; its verdict names the experiment. How comparisons are decided: see `judging`.
+A claim that needs an experiment of its own (an ablation, augmentation) is not tested here; its
+verdict names the experiment. How comparisons are decided: see `judging`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from fmnist_lib.reporting import rules
-from fmnist_lib.reporting.judging import Measured, Outcome, PairedInterval, Verdict
+from fmnist_lib.reporting.judging import Interval, Measured, Outcome, PairedInterval, Verdict
 from fmnist_lib.reporting.paper import REPORTED, reported_results
 from fmnist_lib.reporting.words import join, names_of
 
@@ -22,7 +22,7 @@ class Claim:
     """One statement of the paper that data can answer.
 
     Either `rule` judges it on the results of `models`, reading `columns`, or `experiment` says
-    what would have to be run.
+    what would have to be run. One with both needs the `gains` of such an experiment.
     """
 
     id: str
@@ -39,20 +39,22 @@ class Claim:
         results: pd.DataFrame,
         history: pd.DataFrame | None = None,
         pairs: PairedInterval | None = None,
+        gains: Mapping[str, Interval] | None = None,
     ) -> Verdict:
         """The verdict of these results; `Outcome.NOT_TESTED` with the reason where they lack some.
 
         Args as in `judge_claims`.
         """
-        if self.rule is None:
+        if self.experiment and (self.rule is None or gains is None):
             return Verdict(Outcome.NOT_TESTED, f"It takes {self.experiment}.")
-        measured = Measured(results[results.index.isin(self.models)], history, pairs)
+        measured = Measured(results[results.index.isin(self.models)], history, pairs, gains)
         lacking = self._lacking(measured)
         return Verdict(Outcome.NOT_TESTED, lacking) if lacking else self.rule(measured)
 
     def _lacking(self, measured: Measured) -> str:
         """What the results lack for this claim, as a sentence; empty if nothing."""
-        absent = [model for model in self.models if model not in measured.models]
+        there = measured.gains if self.experiment else measured.models
+        absent = [model for model in self.models if model not in there]
         if absent:
             return f"There are no results for {names_of(absent)}."
         unknown = [name for name in self.columns if not measured.known(name, self.models)]
@@ -61,7 +63,8 @@ class Claim:
         if not self.history_columns:
             return ""
         history = measured.history
-        if history is None or not {"model", "epoch", *self.history_columns} <= set(history.columns):
+        known = set() if history is None else set(history.columns)
+        if not {"model", "seed", "epoch", *self.history_columns} <= known:
             return f"It takes the {join(self.history_columns)} of every epoch."
         absent = sorted(set(self.models) - set(history.model), key=self.models.index)
         return f"There is no history for {names_of(absent)}." if absent else ""
@@ -153,6 +156,8 @@ CLAIMS = (
         statement="A patience of 5 stops ViT-Tiny and MobileNet-Lite too early; a longer one would"
         " raise their accuracy.",
         where="Section 5.4",
+        rule=rules.patience_too_short,
+        models=("mobilenet_lite", "vit_tiny"),
         experiment="runs that go on to a longer patience, compared with their own stop at 5",
     ),
     Claim(
@@ -215,21 +220,21 @@ def judge_claims(
     results: pd.DataFrame,
     history: pd.DataFrame | None = None,
     pairs: PairedInterval | None = None,
+    gains: Mapping[str, Interval] | None = None,
 ) -> pd.DataFrame:
     """Every claim with its verdict: columns id, claim, where, in_paper, outcome, evidence.
 
-    `results` has one row a model (index: its name) with parameters, macs, train_loss, test_loss,
-    train_accuracy, train_accuracy_eval, test_accuracy, test_accuracy_low and _high (95 % interval
-    over the test images), best_epoch, epochs, train_seconds, inference_ms, total_train_seconds;
-    models or columns may be missing. `history` has model, epoch and test_accuracy, one row an
-    epoch. `pairs(first, second)` gives the 95 % interval of the paired difference in accuracy,
-    in points. `in_paper` is the outcome of the same rule on the paper's own tables, its
-    accuracies taken at face value.
+    `results` has one row a model (index: its name), means over its `n` runs: parameters, macs,
+    train_loss, test_loss, train_accuracy, train_accuracy_eval, test_accuracy with _low and _high
+    (95 % interval), best_epoch, epochs, train_seconds, inference_ms, total_train_seconds; models or
+    columns may be missing. `history` has model, seed, epoch and test_accuracy, one row an epoch.
+    `pairs` and `gains` as in `Measured`. `in_paper` is the outcome of the same rule on the paper's
+    own tables, its accuracies taken at face value.
     """
     reported = reported_results()
     rows = []
     for claim in CLAIMS:
-        outcome, evidence = claim.judge(results, history, pairs)
+        outcome, evidence = claim.judge(results, history, pairs, gains)
         rows.append(
             {
                 "id": claim.id,

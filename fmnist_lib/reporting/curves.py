@@ -1,13 +1,14 @@
 """Figures over epochs: accuracy, loss and time, from the rows of `analysis.histories`.
 
 Not here: other figures (`figures`). With one seed a model's curve is that run's; with several it is
-their mean over the epochs that all of them ran, in a band from the least to the greatest, and each
-longer run goes on as a thin line. The best epoch is that with the lowest `monitor` (a column).
+their mean over the epochs that all of them ran, over the runs themselves as thin lines, in a band
+from the least to the greatest. The best epoch is that with the lowest `monitor` (a column).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -23,6 +24,7 @@ from fmnist_lib.reporting.style import (
     LOOKS,
     PAPER_MARK,
     QUIET,
+    belongs,
     blank,
     legend_above,
     log_axis,
@@ -37,7 +39,9 @@ from fmnist_lib.reporting.words import name_of
 Runs = pd.DataFrame  # rows of `analysis.histories`
 
 TRAIN_DASHES = (4, 1.5)  # dashes mean train and solid lines test, where panels part the models
-BAND = 0.2  # opacity of the range over seeds
+BAND = 0.15  # opacity of the range over seeds
+ONE_RUN = {"linewidth": 0.5, "alpha": 0.6}  # of several
+RANGE = "range over runs"
 _SPLITS = ("train", "test")
 _PAPER = {"test": PAPER_MARK, "train": {**PAPER_MARK, "markerfacecolor": "#a6a6a6"}}
 _TIMES = {"train_seconds": "Training epoch (s)", "inference_ms": "Test pass (ms)"}
@@ -80,12 +84,12 @@ def learning_curves(
         handles["paper, train"] = sample(**_PAPER["train"])
         last = max(last, reported.best_epoch)
     if runs.seed.nunique() > 1:
-        handles["range over seeds"] = Patch(color=COLOURS[model], alpha=BAND, linewidth=0)
+        handles[RANGE] = Patch(color=COLOURS[model], alpha=BAND, linewidth=0)
     for measure, axes in panels.items():
         _draw_train_and_test(axes, runs, best, measure, marked=_SPLITS)
         for split in _SPLITS if reported is not None else ():
             value = getattr(reported, f"{split}_{measure}")
-            axes.plot([reported.best_epoch], [value], **_PAPER[split], gid=f"paper-{split}")
+            axes.plot([reported.best_epoch], [value], **_PAPER[split], label=f"_paper-{split}")
         axes.set(xlabel="Epoch", ylabel=_MEASURES[measure][0])
         _epoch_axis(axes, last)
         axes.margins(y=0.1)
@@ -95,9 +99,8 @@ def learning_curves(
     for measure, axes in panels.items():
         ends = {split: _end(runs, f"{split}_{measure}") for split in _SPLITS}
         for epoch, height in ends.values():
-            _lead_to_edge(axes, epoch, height, COLOURS[model])
-        colour = text_colour(model)
-        named = {split: (height, colour) for split, (_, height) in ends.items()}
+            _lead_to_edge(axes, epoch, height, model)
+        named = [(split, height, model) for split, (_, height) in ends.items()]
         labels.append(_label_at_edge(axes, named))
     for beside in labels:
         spread_vertically(beside)
@@ -122,17 +125,18 @@ def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figur
         for model, runs in by_model.items():
             _draw(row[0], runs, column, LOOKS[model].dashes)
             epoch, heights[model] = _end(runs, column)
-            row[0].plot([epoch], [heights[model]], **mark(model))
-            _lead_to_edge(row[0], epoch, heights[model], COLOURS[model])
+            belongs(model, *row[0].plot([epoch], [heights[model]], **mark(model)))
+            _lead_to_edge(row[0], epoch, heights[model], model)
         alone = {} if table2 is None else _alone(table2, column, models)
         for model, (mean, std) in alone.items():
             place = [list(LOOKS).index(model)]
-            row[1].errorbar(place, [mean], yerr=[std], ecolor=COLOURS[model], **mark(model))
+            bars = row[1].errorbar(place, [mean], yerr=[std], ecolor=COLOURS[model], **mark(model))
+            belongs(model, *bars.get_children())
             heights[model] = mean
         row[0].set_ylabel(f"{title}, log scale")
         _epoch_axis(row[0], histories.epoch.max())
         log_axis(row[0], "y", [*histories[column], *heights.values()])
-        names = {name_of(model): (heights[model], text_colour(model)) for model in models}
+        names = [(name_of(model), heights[model], model) for model in models]
         labels.append(_label_at_edge(row[-1], names))
     grid[1][0].set_xlabel("Epoch" if table2 is None else "Epoch, in the runs")
     if table2 is not None:
@@ -159,8 +163,8 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
         runs = histories[histories.model == model]
         best = _best_rows(runs, monitor)
         _draw_train_and_test(axes, runs, best, measure, marked=["test"])
-        axes.set_title(name_of(model), color=text_colour(model), pad=15)
-        axes.annotate(
+        title = axes.set_title(name_of(model), color=text_colour(model), pad=15)
+        reached = axes.annotate(
             _reached(best, measure),
             (0, 1),
             xytext=(0, 4),
@@ -168,6 +172,7 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
             textcoords="offset points",
             color=QUIET,
         )
+        belongs(model, title, reached)
         at_left, at_bottom = place % across == 0, place + across >= len(models)
         axes.set_ylabel(_MEASURES[measure][0] if at_left else "")
         axes.set_xlabel("Epoch" if at_bottom else "")
@@ -181,7 +186,7 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
     if len(models) > 1:
         handles["test, other models"] = sample(color=FAINT, linewidth=0.7)
     if histories.seed.nunique() > 1:
-        handles["range over seeds"] = Patch(color=INK, alpha=BAND, linewidth=0)
+        handles[RANGE] = Patch(color=INK, alpha=BAND, linewidth=0)
     legend_above(figure, handles)
     return figure
 
@@ -193,35 +198,39 @@ def _draw_train_and_test(
     _draw(axes, runs, f"train_{measure}", TRAIN_DASHES)
     _draw(axes, runs, f"test_{measure}", ())
     for split in marked:
-        axes.plot(best.epoch, best[f"{split}_{measure}"], **mark(model), gid=f"best-{split}")
+        values = best[f"{split}_{measure}"]
+        marks = axes.plot(best.epoch, values, **mark(model), label=f"_best-{split}")
+        belongs(model, *marks)
 
 
 def _draw(axes: Axes, runs: Runs, column: str, dashes: tuple[float, ...]) -> None:
-    """One model's column over epochs; the line's gid says which."""
+    """One model's column over epochs."""
     model = runs.model.iloc[0]
     values = runs.pivot(index="epoch", columns="seed", values=column)  # (epochs, seeds)
     shared = values.dropna()
     style = {"color": COLOURS[model], **({"dashes": dashes} if dashes else {})}
+    drawn: list[Artist] = []
     if values.shape[1] > 1:
         several = values[values.count(axis=1) > 1]
         low, high = several.min(axis=1), several.max(axis=1)
-        axes.fill_between(several.index, low, high, color=COLOURS[model], alpha=BAND, linewidth=0)
-        for seed in values:
-            longer = values[seed].dropna().loc[shared.index[-1] :]
-            axes.plot(longer.index, longer, **style, linewidth=0.6)
-    axes.plot(
+        band = {"color": COLOURS[model], "alpha": BAND, "linewidth": 0}
+        drawn.append(axes.fill_between(several.index, low, high, **band))
+        drawn += axes.plot(values.index, values.to_numpy(), **style, **ONE_RUN, label="_run")
+    drawn += axes.plot(
         shared.index,
         shared.mean(axis=1),
         **style,
         marker="." if len(shared) == 1 else "",  # a line of one point would not be seen
-        gid=f"{model}-{column}",
+        label=f"_{model}-{column}",
     )
+    belongs(model, *drawn)
 
 
 def _draw_faintly(axes: Axes, histories: Runs, column: str) -> None:
-    for _, runs in histories.groupby("model", sort=False):
+    for model, runs in histories.groupby("model", sort=False):
         shared = runs.pivot(index="epoch", columns="seed", values=column).dropna()
-        axes.plot(shared.index, shared.mean(axis=1), color=FAINT, linewidth=0.7, zorder=1)
+        line = axes.plot(shared.index, shared.mean(axis=1), color=FAINT, linewidth=0.7, zorder=1)
+        belongs(model, *line)
 
 
 def _end(runs: Runs, column: str) -> tuple[int, float]:
@@ -230,10 +239,10 @@ def _end(runs: Runs, column: str) -> tuple[int, float]:
     return last.epoch.iloc[0], last[column].mean()
 
 
-def _lead_to_edge(axes: Axes, epoch: int, height: float, colour: str) -> None:
+def _lead_to_edge(axes: Axes, epoch: int, height: float, model: str) -> None:
     """Draw a thin line from the end of a curve to the right edge, where its label is."""
-    line = {"color": colour, "linewidth": 0.5, "linestyle": (0, (1, 3))}
-    axes.annotate(
+    line = {"color": COLOURS[model], "linewidth": 0.5, "linestyle": (0, (1, 3))}
+    note = axes.annotate(
         "",
         (1, height),
         xytext=(epoch, height),
@@ -241,11 +250,12 @@ def _lead_to_edge(axes: Axes, epoch: int, height: float, colour: str) -> None:
         textcoords="data",
         arrowprops={"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, **line},
     )
+    belongs(model, note.arrow_patch)
 
 
-def _label_at_edge(axes: Axes, labels: Mapping[str, tuple[float, str]]) -> list[Annotation]:
-    """Write each text right of the axes, at its height (data) and in its colour."""
-    return [
+def _label_at_edge(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> list[Annotation]:
+    """Write each text right of the axes, at its height (data), in its model's colour."""
+    written = [
         axes.annotate(
             text,
             (1, height),
@@ -253,11 +263,14 @@ def _label_at_edge(axes: Axes, labels: Mapping[str, tuple[float, str]]) -> list[
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             va="center",
-            color=colour,
+            color=text_colour(model),
             annotation_clip=False,
         )
-        for text, (height, colour) in labels.items()
+        for text, height, model in labels
     ]
+    for label, (_, _, model) in zip(written, labels, strict=True):
+        belongs(model, label)
+    return written
 
 
 def _alone(

@@ -22,8 +22,16 @@ ONE_SEED = (
     " test images would change, not what another seed would."
 )
 SEVERAL_SEEDS = (
-    "The interval of a mean over seeds says what other initial weights and batch orders would"
-    " change, not what other test images would."
+    "The interval of a mean over several runs says what other seeds and what other test images of"
+    " the same kind would change; since all runs are tested on the same images, more runs narrow"
+    " the first part alone."
+)
+
+ONE_CURVE = "A marker stands at the best epoch."
+SEVERAL_CURVES = (
+    "A thick line is the mean of the runs over the epochs that all of them have, thin lines are"
+    " the runs, the band goes from the least to the greatest. A marker stands at the best epoch of"
+    " each run."
 )
 
 Row = Any
@@ -64,33 +72,47 @@ def count(number: int, thing: str) -> str:
 
 @dataclass(frozen=True)
 class Headline:
-    """A model's result beside the paper's."""
+    """A model's result beside the paper's; means over its runs."""
 
     title: str
     ours: Row  # of `analysis.table1`
     paper: ReportedModel
     epochs: float  # trained until the stopping rule ended a run
     runs: str  # such as `one run`
+    with_spread: str  # likewise, and of several what stands behind ±
+    shown: str  # likewise, and of several that a mean is shown, with its spread
+    was: str  # `was` or, of several runs, `was on average`
     over: str  # what the interval of the accuracy is over
     compared: str  # our accuracy with the paper's
     inside: str  # where the paper's accuracy lies to our interval
-    caveat: str  # what the interval does not cover
+    counted: str  # over which runs mistakes are counted
+    first_seed: int  # of the run that single images are shown of
+    curves: str  # how the runs are drawn over the epochs
+    caveat: str  # what the interval covers and what not
 
 
 def headline(results: Results, model: str) -> Headline:
     """The accuracy and best epoch of a model, ours and the paper's."""
     ours, paper = row_of(analysis.table1(results), model), REPORTED[model]
     images = int(predictions.confusion(results, model).to_numpy().sum()) // ours.n
+    runs = count(ours.n, "shortened run" if results.draft else "run")
     single = ours.n == 1
+    shown = runs if single else f"mean of {runs}, standard deviation {ours.test_accuracy_std:.2f}"
     return Headline(
         title=name_of(model),
         ours=ours,
         paper=paper,
         epochs=row_of(analysis.table2(results), model).epochs,
-        runs=count(ours.n, "shortened run" if results.draft else "run"),
-        over=f"over the {images:,} test images" if single else f"of the mean of {ours.n} seeds",
+        runs=runs,
+        with_spread=runs if single else f"{runs}, ± standard deviation over them",
+        shown=shown,
+        was="was" if single else "was on average",
+        over=f"over {'the' if single else 'seeds and the'} {images:,} test images",
         compared=compared(ours.test_accuracy, paper.test_accuracy),
         inside=position(paper.test_accuracy, ours.test_accuracy_low, ours.test_accuracy_high),
+        counted=runs if single else f"{runs} together",
+        first_seed=results.of(model)[0].config.seed,
+        curves=ONE_CURVE if single else SEVERAL_CURVES,
         caveat=ONE_SEED if single else SEVERAL_SEEDS,
     )
 
@@ -103,6 +125,7 @@ class Course:
     train_loss: str  # such as `fell from 0.201 to 0.187`
     test_loss: str
     ended: str  # by what
+    meanwhile: str  # that word and, of several runs, that means follow
 
 
 def course(results: Results, model: str) -> Course:
@@ -123,7 +146,12 @@ def course(results: Results, model: str) -> Course:
     ended = by_patience if fired else "the limit on epochs was reached"
     if 0 < fired < len(runs):
         ended = f"{by_patience} in {fired} of {len(runs)} runs, the others reached the limit"
-    return Course(float(np.mean([last - best for best, last in ends])), **changes, ended=ended)
+    return Course(
+        float(np.mean([last - best for best, last in ends])),
+        **changes,
+        ended=ended,
+        meanwhile="Meanwhile" if len(runs) == 1 else "Meanwhile, on average,",
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +181,7 @@ class Mistakes:
     images: int  # tested, over all runs
     garments_share: float  # among the five classes worn on the upper body
     shoes_share: float  # among the three kinds of shoe
-    best_class: Row  # by F1; of `predictions.per_class`
+    best_class: Row  # by F1, the mean over the runs; of `predictions.per_class`
     worst_class: Row
     pair: Row  # the most frequent one; of `predictions.most_confused`
 

@@ -1,6 +1,7 @@
 """95 % intervals of means and differences; that of one accuracy is `paper.wilson_interval`."""
 
 from collections.abc import Sequence
+from math import hypot
 
 import numpy as np
 from scipy import stats
@@ -18,15 +19,27 @@ def t_interval(values: Sequence[float]) -> Interval:
     return float(low), float(high)
 
 
-def paired_interval(only_first: int, only_second: int, images: int) -> Interval:
+def paired_interval(differences: np.ndarray) -> Interval:
     """The 95 % interval of accuracy(first) − accuracy(second) over the same images, in points.
 
-    `only_first` and `only_second` count the images that only one of two classifiers gets right.
-    Wald's interval with one image added to each count: Bonett and Price, Journal of Educational and
-    Behavioral Statistics 37 (2012) 479; it keeps its coverage for few images and few differences.
+    `differences` has, for each image, whether the first gets it right minus whether the second
+    does: −1, 0 or 1, or the mean of that over several pairs of runs. Wald's interval with one image
+    added for each side: Bonett and Price, Journal of Educational and Behavioral Statistics 37
+    (2012) 479; it keeps its coverage for few images and few differences.
     """
-    first, second = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
-    error = np.sqrt((first + second - (first - second) ** 2) / (images + 2))
-    reach = float(stats.norm.ppf(0.975)) * float(error)
-    middle = first - second
+    images = len(differences) + 2
+    middle = float(np.sum(differences)) / images
+    square = (float(np.sum(np.square(differences))) + 2) / images
+    reach = float(stats.norm.ppf(0.975)) * np.sqrt((square - middle**2) / images)
     return 100 * max(middle - reach, -1.0), 100 * min(middle + reach, 1.0)
+
+
+def combined(value: float, *intervals: Interval) -> Interval:
+    """The 95 % interval of a value that is uncertain in several independent ways.
+
+    Each interval is that of one way alone; their reaches add up as squares, so that the result is
+    as wide as each or wider. Zou and Donner, Statistics in Medicine 27 (2008) 1693.
+    """
+    down = hypot(*(value - low for low, _ in intervals))
+    up = hypot(*(high - value for _, high in intervals))
+    return value - down, value + up

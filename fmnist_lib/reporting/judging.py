@@ -1,13 +1,19 @@
 """How a claim is weighed against measurements: answers that may be unknown, and what decides them.
 
-A comparison answers yes (True), no (False) or too close to tell (None). Accuracies are told apart
-by the 95 % interval of their difference over the test images, times and epochs by margins
-declared below. What another seed would change is not in these intervals: one run a model cannot
-say it, so a verdict that rests on one run is about that run.
+A comparison answers yes (True), no (False) or too close to tell (None), by rules that were declared
+before the results they judge.
+
+- Accuracies differ when the 95 % interval of their difference leaves out zero. Of one run a model
+  it is over the test images and says nothing of other seeds: such a verdict is about these runs.
+  Of several, paired by seed, it joins what other seeds and what other test images would change
+  (see `paired`).
+- Best epochs differ when their means are `EPOCH_MARGIN` or more apart and, of several runs, the
+  interval of the difference over the seeds leaves out zero.
+- Times, measured once a model, differ by more than `TIME_MARGIN`. Counts are exact.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import hypot, isfinite
@@ -15,12 +21,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from fmnist_lib.reporting.intervals import t_interval
+from fmnist_lib.reporting.paired import GAPS
 from fmnist_lib.reporting.paper import PATIENCE, REPORTED, Spread
 
 Answer = bool | None
-PairedInterval = Callable[[str, str], tuple[float, float]]
-"""Gives the 95 % interval of (first − second) model's test accuracy in percentage points, from the
-images that only one of the two gets right."""
+PairedInterval = Callable[[str, str, str], tuple[float, float]]
+"""Gives the 95 % interval of a paired difference, (first − second) model, in a measure that
+`paired.difference` knows."""
 
 
 def _relative(spread: Spread) -> float:
@@ -99,6 +107,13 @@ def above(interval: Interval) -> Answer:
     return True if interval.low > 0 else False if interval.high < 0 else None
 
 
+def over_seeds(differences: Sequence[float]) -> Interval:
+    """The interval of the mean of differences, one a seed; that of a single one is exact."""
+    if len(differences) > 1:
+        return Interval(*t_interval(differences))
+    return Interval(*differences, *differences)
+
+
 def exceeds(first: float, second: float, margin: float = 0) -> Answer:
     """Whether `first` is the larger; unknown when they are equal or closer than `margin`."""
     difference = first - second
@@ -114,14 +129,21 @@ def slower(first: float, second: float) -> Answer:
 class Measured:
     """What claims are judged on.
 
-    `results`: one row a model (index: its name). `history`: one row an epoch of a model, or None.
-    `pairs`: the interval of a paired difference between two models over the same test images;
-    without it accuracies are compared as if the models had seen different images, which is wider.
+    `results`: one row a model (index: its name), means over its runs. `history`: one row an epoch
+    of a run, or None. `pairs`: the intervals of paired differences between two models; without
+    them accuracies are compared as if the models had seen different images, which is wider.
+    `gains`: by model, the interval of what a longer patience adds to its accuracy, or None.
     """
 
     results: pd.DataFrame
     history: pd.DataFrame | None = None
     pairs: PairedInterval | None = None
+    gains: Mapping[str, Interval] | None = None
+
+    @property
+    def mean(self) -> str:
+        """`mean` (and a space) before a number that is the mean of several runs, else nothing."""
+        return "mean " if "n" in self.results and (self.results.n > 1).any() else ""
 
     @property
     def models(self) -> list[str]:
@@ -154,7 +176,7 @@ class Measured:
         Unpaired, it combines the two models' own intervals (Newcombe's hybrid score method, 1998).
         """
         if self.pairs is not None:
-            return Interval(*self.pairs(first, second))
+            return Interval(*self.pairs(first, second, "test_accuracy"))
         accuracy, low, high = (
             {model: self.value(model, f"test_accuracy{part}") for model in (first, second)}
             for part in ("", "_low", "_high")
@@ -168,14 +190,25 @@ class Measured:
         """Whether `first` has the higher test accuracy."""
         return above(self.accuracy_difference(first, second))
 
-    def gap_lead(self, first: str, second: str, train_column: str) -> Interval:
-        """By how much the train − test accuracy of `first` exceeds that of `second`, in points.
+    def gap_lead(self, first: str, second: str, gap: str) -> Interval:
+        """By how much a gap, train − test accuracy, of `first` exceeds that of `second`, in points.
 
-        Only the test images make it uncertain: there are six times as many for training.
+        `gap` is one of `paired.GAPS`. Unpaired, only the test images make it uncertain: there are
+        six times as many for training.
         """
-        train = self.value(first, train_column) - self.value(second, train_column)
+        if self.pairs is not None:
+            return Interval(*self.pairs(first, second, gap))
+        train = self.value(first, GAPS[gap]) - self.value(second, GAPS[gap])
         low, high = self.accuracy_difference(first, second)
         return Interval(train - high, train - low)
+
+    def later(self, first: str, second: str) -> Answer:
+        """Whether `first` comes to its best epoch later."""
+        column = "best_epoch"
+        apart = exceeds(self.value(first, column), self.value(second, column), EPOCH_MARGIN)
+        if self.pairs is None:
+            return apart
+        return agreed([apart, above(Interval(*self.pairs(first, second, column)))])
 
     def slower(self, first: str, second: str, column: str = "train_seconds") -> Answer:
         """Whether `first` takes longer."""

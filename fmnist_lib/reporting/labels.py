@@ -12,7 +12,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from scipy.optimize import isotonic_regression
 
-from fmnist_lib.reporting.style import settle
+from fmnist_lib.reporting.style import belongs, settle, text_colour
+from fmnist_lib.reporting.words import name_of
 
 
 def spread(
@@ -61,14 +62,9 @@ _CLEARANCE = 3  # points around a label, for the width of lines and markers
 
 
 def place_labels(
-    axes: Axes,
-    points: np.ndarray,
-    texts: Sequence[str],
-    colours: Sequence[str],
-    *,
-    clear: np.ndarray,
-) -> list[Annotation]:
-    """Write each text beside its point (n, 2), off other labels and what is drawn.
+    axes: Axes, points: np.ndarray, models: Sequence[str], *, clear: np.ndarray
+) -> None:
+    """Write each model's name beside its point (n, 2), off other labels and what is drawn.
 
     `clear` holds further points (m, 2) to leave free; all are in data coordinates. Each label in
     turn takes the nearest place where it touches nothing and is nearer to its own point than to any
@@ -80,10 +76,11 @@ def place_labels(
     spots = axes.transData.transform(points)
     drawn = axes.transData.transform(np.concatenate([points, clear]))
     taken: list[Bbox] = []
-    labels = []
-    for place, (text, colour) in enumerate(zip(texts, colours, strict=True)):
+    for place, model in enumerate(models):
+        colour = text_colour(model)
         style = {"textcoords": "offset points", "color": colour, "ha": "center", "va": "center"}
-        label = axes.annotate(text, points[place], (0, 0), **style)
+        label = axes.annotate(name_of(model), points[place], (0, 0), **style)
+        belongs(model, label)
         found = []
         for distance, shift, box in _places(label, pixel):
             offence = (
@@ -99,10 +96,11 @@ def place_labels(
         if distance > _DISTANCES[1]:
             end = (spots[place].clip(box.min, box.max) - spots[place]) / pixel
             line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, **_ENDS}
-            axes.annotate("", points[place], end, textcoords="offset points", arrowprops=line)
+            leader = axes.annotate(
+                "", points[place], end, textcoords="offset points", arrowprops=line
+            )
+            belongs(model, leader.arrow_patch)
         taken.append(box)
-        labels.append(label)
-    return labels
 
 
 def _places(label: Annotation, pixel: float) -> Iterator[tuple[float, tuple[float, float], Bbox]]:

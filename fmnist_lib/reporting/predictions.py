@@ -12,7 +12,8 @@ from fmnist_lib.data import CLASS_NAMES, load
 from fmnist_lib.errors import UserError
 from fmnist_lib.records import RunRecord
 from fmnist_lib.reporting.analysis import Results
-from fmnist_lib.reporting.intervals import Interval, paired_interval, t_interval
+
+SCORES = ("precision", "recall", "specificity", "f1")
 
 
 def confusion(results: Results, model: str) -> pd.DataFrame:
@@ -23,27 +24,49 @@ def confusion(results: Results, model: str) -> pd.DataFrame:
 
 
 def per_class(results: Results, model: str) -> pd.DataFrame:
-    """One row a class: precision, recall, specificity, f1 (percent) and support, over all runs.
+    """One row a class: precision, recall, specificity, f1 (percent) and support (test images).
 
-    `support` counts the images of the class, each once a run, as `confusion` does.
+    Means over the model's runs; of several, `_std` columns hold the sample standard deviations.
     """
-    counts = torch.tensor(confusion(results, model).to_numpy())
-    scores = {name: values.numpy() for name, values in metrics.per_class(counts).items()}
-    return pd.DataFrame({"class": CLASS_NAMES, **scores})
+    runs = results.of(model)
+    scores = [metrics.per_class(torch.tensor(results.kept(run).confusion)) for run in runs]
+    frame = pd.DataFrame({"class": CLASS_NAMES})
+    for name in SCORES:
+        values = np.stack([score[name].numpy() for score in scores])  # (runs, classes)
+        frame[name] = values.mean(axis=0)
+        if len(runs) > 1:
+            frame[f"{name}_std"] = values.std(axis=0, ddof=1)
+    return frame.assign(support=scores[0]["support"].numpy())
+
+
+def class_scores(results: Results) -> pd.DataFrame:
+    """The rows of `per_class` of every model, with a column model in front."""
+    scores = {model: per_class(results, model) for model in results.models}
+    frame = pd.concat(scores, names=["model"]).reset_index(level="model")
+    return frame.reset_index(drop=True)
 
 
 def most_confused(results: Results, model: str, k: int = 5) -> pd.DataFrame:
     """The `k` most frequent mistakes: true, predicted, count, share of the true class's images.
 
-    `share` is in percent, `count` is summed over the runs. Ties stand in the order of the classes;
-    fewer rows where fewer kinds of mistakes were made.
+    `share` is in percent, `count` is summed over the runs; of several, `share_std` is the sample
+    standard deviation over them. Ties stand in the order of the classes; fewer rows where fewer
+    kinds of mistakes were made.
     """
     counts = confusion(results, model)
     pairs = counts.stack().rename("count").reset_index()
     pairs["share"] = 100 * pairs["count"] / pairs.true.map(counts.sum(axis=1))
+    if len(results.of(model)) > 1:
+        pairs["share_std"] = _shares(results, model).std(axis=0, ddof=1).ravel()
     mistakes = pairs[(pairs.true != pairs.predicted) & (pairs["count"] > 0)]
     by_count = mistakes.sort_values("count", ascending=False, kind="stable")
     return by_count.head(k).reset_index(drop=True)
+
+
+def _shares(results: Results, model: str) -> np.ndarray:
+    """The confusion matrix of each run in percent of its rows: (runs, 10, 10)."""
+    counts = np.array([results.kept(run).confusion for run in results.of(model)])
+    return 100 * counts / np.maximum(counts.sum(axis=2, keepdims=True), 1)
 
 
 def confused_examples(
@@ -59,7 +82,7 @@ def confused_examples(
             raise UserError(f"unknown class {name!r}; allowed: {', '.join(CLASS_NAMES)}")
     run = results.of(model)[0]
     found = pd.DataFrame(results.store.predictions(run, results.rule)).rename_axis("index")
-    labels = _test_part(run.config.test_images)[1]
+    labels = true_labels(run)
     taken = found.predicted == CLASS_NAMES.index(predicted)
     wanted = found[taken & (labels == CLASS_NAMES.index(true))].drop(columns="predicted")
     surest = wanted.sort_values("probability", ascending=False, kind="stable").head(k)
@@ -71,31 +94,9 @@ def images_at(results: Results, model: str, indices: Iterable[int]) -> np.ndarra
     return _test_part(results.of(model)[0].config.test_images)[0][list(indices)]
 
 
-def paired_difference(results: Results, first: str, second: str) -> Interval:
-    """The 95 % interval of (first − second) model's test accuracy, in points.
-
-    With one seed in common: over the test images, from those that only one of the two gets right
-    (`paired_interval`). With several: over the seeds, from the difference at each (`t_interval`).
-
-    Raises:
-        UserError: the two have no seed in common, or were not tested on the same images.
-    """
-    runs = {m: {run.config.seed: run for run in results.of(m)} for m in (first, second)}
-    pairs = [(run, runs[second][s]) for s, run in runs[first].items() if s in runs[second]]
-    if not pairs:
-        raise UserError(f"{first} and {second} have no seed in common")
-    if len({run.config.test_images for pair in pairs for run in pair}) > 1:
-        raise UserError(f"{first} and {second} were not tested on the same images")
-    if len(pairs) > 1:
-        accuracy = [[results.kept(run).test_accuracy for run in pair] for pair in pairs]
-        return t_interval([a - b for a, b in accuracy])
-    one, other = (_correct(results, run) for run in pairs[0])
-    return paired_interval(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
-
-
-def _correct(results: Results, run: RunRecord) -> np.ndarray:
-    predicted = results.store.predictions(run, results.rule)["predicted"]
-    return predicted == _test_part(run.config.test_images)[1]
+def true_labels(run: RunRecord) -> np.ndarray:
+    """The classes (N,) of the test images of a run."""
+    return _test_part(run.config.test_images)[1]
 
 
 @cache

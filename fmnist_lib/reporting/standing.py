@@ -7,15 +7,23 @@ Accuracies are in percent, differences in points.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 
 import pandas as pd
 
-from fmnist_lib.reporting import analysis, predictions
+from fmnist_lib.reporting import analysis, patience, predictions
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.claims import judge_claims, pareto_front
-from fmnist_lib.reporting.findings import ONE_SEED, SEVERAL_SEEDS, compared, count
+from fmnist_lib.reporting.findings import (
+    ONE_CURVE,
+    ONE_SEED,
+    SEVERAL_CURVES,
+    SEVERAL_SEEDS,
+    compared,
+    count,
+)
 from fmnist_lib.reporting.judging import Interval, Outcome, above
+from fmnist_lib.reporting.paired import Side, difference
 from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.reporting.words import join, name_of, names_of
 
@@ -26,6 +34,14 @@ COSTS = {
     "macs": "multiply-accumulates per image",
     "train_seconds": "the time of a training epoch",
 }
+ONE_INTERVAL = "The interval is over the test images."
+SEVERAL_IN_TABLE = (
+    "± is the standard deviation over the runs of a model; the interval is that of their mean, over"
+    " seeds and test images."
+)
+SEVERAL_AS_STROKES = (
+    "The interval is that of the mean, over seeds and test images; the strokes are single runs."
+)
 SAID = {
     Outcome.HOLDS.value: "holds",
     Outcome.FAILS.value: "does not hold",
@@ -91,18 +107,14 @@ class Lead:
 
     best: str
     accuracy: float
-    sentence: str  # from whom the test images tell it apart, or do not
+    sentence: str  # of whom it is ahead by more than chance, or not
 
 
 def lead(results: Results) -> Lead:
     """Which model is the most accurate, and which others it cannot be told apart from."""
     accuracy = analysis.table1(results).set_index("model").test_accuracy
     best, *others = _from_the_top(accuracy)
-    rivals = [
-        other
-        for other in others
-        if above(Interval(*predictions.paired_difference(results, best, other))) is not True
-    ]
+    rivals = [other for other in others if above(_interval(results, best, other)) is not True]
     ahead = f"clearly ahead of {names_of(others)}" if others else "the only model here"
     close = f"not clearly ahead of {names_of(rivals)}"
     return Lead(
@@ -148,6 +160,40 @@ def pace(results: Results) -> Pace | None:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Which classes are hard, by the mean F1 of the models."""
+
+    hardest: str
+    hardest_least: float  # the lowest F1 of a model
+    hardest_most: float
+    hardest_of: int  # models whose lowest F1 is that of this class
+    models: int
+    easiest: str
+    easiest_least: float
+    apart: str  # the class on which the models differ most
+    apart_points: float
+
+
+def classes(results: Results) -> Classes:
+    """Which classes the models find hard, and where they differ most."""
+    f1 = predictions.class_scores(results).pivot(index="model", columns="class", values="f1")
+    order = _from_the_top(f1.mean())
+    easiest, hardest = order[0], order[-1]
+    spans = f1.max() - f1.min()
+    return Classes(
+        hardest=hardest,
+        hardest_least=f1[hardest].min(),
+        hardest_most=f1[hardest].max(),
+        hardest_of=int((f1.idxmin(axis=1) == hardest).sum()),
+        models=len(f1),
+        easiest=easiest,
+        easiest_least=f1[easiest].min(),
+        apart=spans.idxmax(),
+        apart_points=spans.max(),
+    )
+
+
+@dataclass(frozen=True)
 class Tally:
     """How many claims came out how, and which; ids in words."""
 
@@ -157,6 +203,7 @@ class Tally:
     undecided: int
     untested: int
     which: Mapping[str, str]  # ids by the words of an outcome
+    stated: Mapping[str, str]  # likewise the claims themselves
     said: Mapping[str, str]  # by id: the outcome as the end of a sentence
     turned: str  # claims that the paper's own tables and our runs judge differently
     against_itself: str  # claims that the paper's own tables do not bear out
@@ -174,10 +221,17 @@ def tally(judged: pd.DataFrame) -> Tally:
         undecided=counts[Outcome.UNDECIDED.value],
         untested=counts[Outcome.NOT_TESTED.value],
         which={kind.value: join(judged.id[judged.outcome == kind.value]) for kind in Outcome},
+        stated={kind.value: _stated(judged[judged.outcome == kind.value]) for kind in Outcome},
         said={row.id: SAID[row.outcome] for row in judged.itertuples()},
         turned=join(both.id[both.outcome != both.in_paper]),
         against_itself=join(judged.id[judged.in_paper == Outcome.FAILS.value]),
     )
+
+
+def _stated(judged: pd.DataFrame) -> str:
+    """Claims as one list: `ResNet-Mini … (C1); …`."""
+    claims = [f"{row.claim.removesuffix('.')} ({row.id})" for row in judged.itertuples()]
+    return "; ".join(claims) or "none"
 
 
 @dataclass(frozen=True)
@@ -203,14 +257,52 @@ def fronts(results: Results) -> list[Front]:
 
 def judged(results: Results) -> pd.DataFrame:
     """The paper's claims with the verdicts of these results, see `claims.judge_claims`."""
-    pairs = partial(predictions.paired_difference, results)
-    return judge_claims(analysis.summary(results), analysis.histories(results), pairs)
+    gains = patience.gains(results)
+    if gains is not None:
+        gains = {model: Interval(found.low, found.high) for model, found in gains.items()}
+
+    @cache  # claims ask for the same pairs, each of which takes the predictions of two runs a seed
+    def pairs(first: str, second: str, measure: str) -> Interval:
+        return _interval(results, first, second, measure)
+
+    return judge_claims(analysis.summary(results), analysis.histories(results), pairs, gains)
 
 
-def caveat(results: Results) -> str:
-    """What the intervals of these results do not cover, in one or two sentences."""
-    single = {len(results.of(model)) == 1 for model in results.models}
-    return " ".join(ONE_SEED if one else SEVERAL_SEEDS for one in sorted(single, reverse=True))
+def _interval(results: Results, first: str, second: str, *measure: str) -> Interval:
+    found = difference(Side(results, first), Side(results, second), *measure)
+    return Interval(found.low, found.high)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the report shows, for captions and sentences, by how many runs there are of a model."""
+
+    runs: str  # such as `5 runs of each model`
+    table: str  # what ± and the interval are
+    strokes: str  # how the interval is drawn
+    curves: str  # how runs are drawn over the epochs
+    caveat: str  # what the intervals cover and what not
+    new: str  # what the paper does not have
+
+
+def shown(results: Results) -> Shown:
+    """What the report shows."""
+    several = [len(results.of(model)) > 1 for model in results.models]
+    some = any(several)
+    new = ["an interval for every accuracy"]
+    new += ["the spread over several runs"] if some else []
+    new += ["train accuracy evaluated again with the weights that were kept"]
+    new += ["scores class by class", "multiply-accumulates", "times measured alone on the machine"]
+    new += ["what a longer patience adds"] if patience.read_twice(results) else []
+    caveats = [ONE_SEED] * (not all(several)) + [SEVERAL_SEEDS] * some
+    return Shown(
+        runs=runs_each(results),
+        table=SEVERAL_IN_TABLE if some else ONE_INTERVAL,
+        strokes=SEVERAL_AS_STROKES if some else ONE_INTERVAL,
+        curves=SEVERAL_CURVES if some else ONE_CURVE,
+        caveat=" ".join(caveats),
+        new=join(new),
+    )
 
 
 def runs_each(results: Results) -> str:

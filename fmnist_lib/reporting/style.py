@@ -5,6 +5,7 @@ touches pyplot or its global state.
 """
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -102,6 +104,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
         with matplotlib.style.context(["default", _SETTINGS]):
             figure = draw(*args, **kwargs)
             settle(figure)
+            _number_names(figure)
             return figure
 
     return inside
@@ -164,6 +167,25 @@ def settle(figure: Figure) -> None:
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+
+
+def belongs(model: str, *artists: Artist | None) -> None:
+    """Name artists after the model that they belong to, for whoever reads the SVG.
+
+    The first of a figure becomes the element `model-<name>`, the others `model-<name>-2` and so on.
+    """
+    for artist in filter(None, artists):
+        artist.set_gid(f"model-{model}")
+
+
+def _number_names(figure: Figure) -> None:
+    """Make the names that `belongs` gave unique, in the order in which artists are found."""
+    seen: Counter[str] = Counter()
+    for artist in figure.findobj():
+        for one in (artist, getattr(artist, "arrow_patch", None)):  # findobj leaves arrows out
+            if one is not None and (name := one.get_gid()) is not None:
+                seen[name] += 1
+                one.set_gid(name if seen[name] == 1 else f"{name}-{seen[name]}")
 
 
 def mark(model: str, *, scale: float = 1) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""What a longer patience adds: the same runs, read at two of the stopping rules they hold.
+
+Both rules watch the same loss from the first epoch on, so the longer one keeps the same epoch as
+the shorter or a later one with a lower loss. Where that is the loss on the test images, the longer
+one has chosen among more epochs by the images it is then judged on.
+"""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from fmnist_lib.reporting import analysis
+from fmnist_lib.reporting.analysis import Results
+from fmnist_lib.reporting.judging import Interval, above
+from fmnist_lib.reporting.paired import Difference, Side, difference
+from fmnist_lib.reporting.words import name_of, names_of
+
+Pair = tuple[Results, Results]
+"""The same runs at their own and at the longer patience."""
+
+
+def read_twice(results: Results) -> Pair | None:
+    """The runs that were also kept at a longer patience, at both; None if there are none.
+
+    Of several longer ones that watch the same loss, the longest.
+    """
+    own = results.kept(results.runs[0]).rule
+    longer = {
+        kept.rule.patience: name
+        for run in results.runs
+        for name, kept in run.stops.items()
+        if kept.rule.monitor == own.monitor and kept.rule.patience > own.patience
+    }
+    if not longer:
+        return None
+    rule = longer[max(longer)]
+    runs = tuple(run for run in results.runs if rule in run.stops)
+    return replace(results, runs=runs), replace(results, runs=runs, rule=rule)
+
+
+def gains(results: Results) -> dict[str, Difference] | None:
+    """By model, what the longer patience adds to the test accuracy; None without one."""
+    if (pair := read_twice(results)) is None:
+        return None
+    shorter, longer = pair
+    return {model: difference(Side(longer, model), Side(shorter, model)) for model in longer.models}
+
+
+def table(results: Results) -> pd.DataFrame:
+    """One row a model, what was kept at each patience; without a longer one no rows.
+
+    Columns: model, n; best_epoch, epochs, test_loss and test_accuracy, each followed by its value
+    at the longer patience (`_long`); gain, gain_low and gain_high (in accuracy, points); later (how
+    many runs' best epoch moved). `_std` columns as in `analysis.table1`.
+    """
+    if (pair := read_twice(results)) is None:
+        return pd.DataFrame()
+    frame = pd.DataFrame(index=pd.Index(pair[0].models, name="model"))
+    summaries = dict(zip(("", "_long"), map(analysis.summary, pair), strict=True))
+    frame["n"] = summaries[""]["n"]
+    for metric in ("best_epoch", "epochs", "test_loss", "test_accuracy"):
+        for patience, rows in summaries.items():
+            for part in ("", "_std"):
+                if metric + part in rows:
+                    frame[metric + patience + part] = rows[metric + part]
+    found = gains(results)
+    for part, column in {"mean": "gain", "low": "gain_low", "high": "gain_high"}.items():
+        frame[column] = [getattr(found[model], part) for model in frame.index]
+    epochs = [analysis.run_table(each).best_epoch for each in pair]
+    moved = (epochs[1] > epochs[0]).groupby(analysis.run_table(pair[0]).model).sum()
+    return frame.assign(later=moved).reset_index()
+
+
+def gain_of_each(results: Results) -> pd.DataFrame:
+    """One row a run: model, seed, and what the longer patience adds to its test accuracy."""
+    rows = [
+        (model, seed, value)
+        for model, found in (gains(results) or {}).items()
+        for seed, value in found.by_seed.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "seed", "gain"])
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the longer patience changes, for sentences."""
+
+    shorter: int  # epochs
+    longer: int
+    runs: int
+    later: int  # runs whose best epoch moved
+    gained: str  # the models whose accuracy grew by more than chance; in words
+    lost: str
+    least: float  # gain of a model, points
+    most: float
+    most_model: str
+    factor: float  # epochs trained, over those at the shorter patience
+
+
+def effect(results: Results) -> Effect | None:
+    """What the longer patience changes; None if the records hold the shorter one alone."""
+    if (pair := read_twice(results)) is None:
+        return None
+    rows = table(results).set_index("model")
+    clear = {
+        model: above(Interval(low, high))
+        for model, low, high in rows[["gain_low", "gain_high"]].itertuples()
+    }
+    epochs = [analysis.run_table(each).epochs.sum() for each in pair]
+    return Effect(
+        *(each.kept(each.runs[0]).rule.patience for each in pair),
+        runs=int(rows.n.sum()),
+        later=int(rows.later.sum()),
+        gained=names_of(model for model, answer in clear.items() if answer),
+        lost=names_of(model for model, answer in clear.items() if answer is False),
+        least=rows.gain.min(),
+        most=rows.gain.max(),
+        most_model=name_of(rows.gain.idxmax()),
+        factor=epochs[1] / epochs[0],
+    )
