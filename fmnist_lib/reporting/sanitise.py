@@ -28,10 +28,13 @@ ATTRIBUTES = {
     "details": {"open"},
     "img": {"alt", "height", "src", "width"},
     "ol": {"start"},
+    "span": {"data-at", "data-source", "data-spread"},
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan", "scope"},
+    "tr": {"data-model", "data-run"},
 }
 LINK = re.compile(r"#.*|(https?:|mailto:).*|[^:]*", re.IGNORECASE | re.DOTALL)
+NAMES = re.compile(r"[\w:/ -]*", re.ASCII)  # of runs and models, which a script may look up
 EMBEDDED = re.compile(r"data:image/(svg\+xml|png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 
 
@@ -53,6 +56,8 @@ def _allowed(tag: str, name: str, value: str) -> bool:
         return tag == "a" and bool(LINK.fullmatch(value))
     if name == "src" and value.startswith("data:"):
         return tag == "img" and bool(EMBEDDED.fullmatch(value))
+    if name in ("data-source", "data-run", "data-model") and not NAMES.fullmatch(value):
+        return False
     return name in EVERYWHERE or name in ATTRIBUTES.get(tag, ())
 
 
