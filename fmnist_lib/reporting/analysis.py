@@ -146,7 +146,7 @@ def run_table(results: Results) -> pd.DataFrame:
                 "parameters": run.parameters,
                 "macs": run.macs,
                 "checkpoint_bytes": run.checkpoint_bytes,
-                "wall_seconds": _wall_seconds(run.environment),
+                "wall_seconds": wall_seconds(run.environment),
                 "key": run.key,
                 "name": run.name,
             }
@@ -165,7 +165,8 @@ def histories(results: Results) -> pd.DataFrame:
     )[["model", "seed", *columns]]
 
 
-def _wall_seconds(environment: Environment) -> float:
+def wall_seconds(environment: Environment) -> float:
+    """How long something took, from its start to its end."""
     started, finished = map(pd.Timestamp, (environment.started, environment.finished))
     return max(0.0, (finished - started).total_seconds())  # a clock may have been set back
 
@@ -287,7 +288,7 @@ def provenance(results: Results) -> pd.DataFrame:
             "epochs": results.kept(run).epochs,
             "started": run.environment.started,
             "finished": run.environment.finished,
-            "minutes": _wall_seconds(run.environment) / 60,
+            "minutes": wall_seconds(run.environment) / 60,
             "digest": run.result_digest[:12],
             "commit": run.environment.commit,
             "dirty": run.environment.dirty,

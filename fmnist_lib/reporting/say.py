@@ -76,7 +76,7 @@ def show_table(
     `columns` its heading, `best` whether `"max"` or `"min"` stands in bold. All go by the frame's
     names, but two kinds of columns are joined: `x_std` stands behind `x` or `x_mean`, as
     `x ± x_std`; `x_low` and `x_high` become `x_interval`, in the format of `x`. `values` fill the
-    caption. Of a column in words, the numbers are marked if `source` names it.
+    caption. The numbers within a column of words are marked if `source` names that column.
 
     Raises:
         KeyError: an option names a column that the table does not have.
@@ -309,7 +309,7 @@ def _body(
             beside = _number_beside(frame.iloc[place].get, spec)
             marks = sources.attributes(at, column, beside, source, row)
             tag = "td" if cell.number or tags else "th"
-            content = cell.html(marks, told=bool(sources.given(source, column)))
+            content = cell.html(marks, told=not isinstance(source, str) and column in source)
             tags.append(f"<{tag}>{content}</{tag}>")
         about = _written({"data-model": row.model, "data-run": row.run})
         lines.append(f"<tr{about}>{''.join(tags)}</tr>")

@@ -36,7 +36,7 @@ RESTS_ON: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("difference", "compared", "inside"), f"{RUNS} {PAPER}"),
         **dict.fromkeys(("near", "tally", "which"), f"{RUNS} {PAPER}"),
         **dict.fromkeys(("front", "on_all"), f"{RUNS} {TIMES}"),
-        "limit": SETTINGS,
+        **dict.fromkeys(("limit", "command"), SETTINGS),
     }
 )
 OF_PAPER = re.compile(r"(^|_)paper(_|$)")
@@ -99,7 +99,7 @@ def given(source: Source, path: str) -> str:
 def check(source: Source, known: Collection[str]) -> None:
     """Raise KeyError if `source` tells of a column or placeholder that is not there."""
     keys = () if isinstance(source, str) else source
-    if unknown := [key for key in keys if re.split(r"[.\[]", key)[0] not in known]:
+    if unknown := [key for key in keys if not {key, re.split(r"[.\[]", key)[0]} & {*known}]:
         raise KeyError(f"source of {join(unknown)}, which is not shown; shown are {join(known)}")
 
 
