@@ -123,7 +123,9 @@ class Row(NamedTuple):
 def rows(frame: pd.DataFrame) -> list[Row]:
     """What each row is about: its run, its model, or what its first cell says."""
     models = _known(frame, ("model", "title"), _models())
-    runs = _known(frame, ("name",), {name: name for word in (RUNS, TIMES) for name in names(word)})
+    runs = _known(
+        frame, ("name", "run"), {name: name for word in (RUNS, TIMES) for name in names(word)}
+    )
     heads = [slug(str(value)) for value in frame.iloc[:, 0]] if len(frame.columns) else []
     numbers = [str(number) for number in range(1, len(frame) + 1)]
     chosen = next(
@@ -134,7 +136,7 @@ def rows(frame: pd.DataFrame) -> list[Row]:
 
 def slug(text: str) -> str:
     """A text as part of an address: `T-shirt/top` becomes `t-shirt-top`."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
 
 
 def _models() -> dict[str, str]:
