@@ -61,7 +61,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--from-released", action="store_true", help="make the report from report/records/ alone")
     add(
         "--explain",
-        default="",
         metavar="ADDRESS",
         help="say where a number, TABLE/ROW/COLUMN, or a run comes from; make no report",
     )
@@ -117,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
         return verify(options)
     if options.from_released:
         return rebuild(options)
-    if options.explain:
+    if options.explain is not None:
         return explain(options)
     if options.scheduler:
         check_address(options.scheduler, trust_network=options.trust_network)
