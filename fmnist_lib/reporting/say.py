@@ -207,7 +207,8 @@ class _Filler(Formatter):
         path, owner = value.path, value.owner
         text = shown(value.value, format_spec)
         beside = _number_beside(lambda name: getattr(owner, name, None), format_spec)
-        row = Row(model=str(getattr(owner, "model", "")))  # a row of a table, by its attributes
+        model = getattr(owner, "model", "")  # a row of a table has it
+        row = Row(model=model if isinstance(model, str) else "")
         return self.place(text, sources.attributes(path, path, beside, self.source, row))
 
 

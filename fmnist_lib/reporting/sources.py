@@ -69,7 +69,7 @@ def names(words: str, model: str = "", run: str = "") -> list[str]:
 def _records(word: str, model: str) -> list[str]:
     if _results is None:
         return []
-    models = [model] if model in _results.models else _results.models
+    models = [name for name in _results.models if model in ("", name)]
     if word == RUNS:
         return [run.name for name in models for run in _results.of(name)]
     return [COSTS + _results.costs[name].name for name in models if name in _results.costs]
