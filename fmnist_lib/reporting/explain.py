@@ -124,7 +124,7 @@ def numbers_in_files(report: Path, records: Records, shown: dict[str, Shown]) ->
     costs = {record.model: record for record in own if isinstance(record, CostRecord)}
     sources.show_results(Results(RunStore(report / "records", read_only=True), runs, costs))
     found = {}
-    for path in sorted((report / "tables").glob("*.csv")):
+    for path in sorted([*report.glob("*.csv"), *report.glob("tables/*.csv")]):
         frame = pd.read_csv(path)
         for place, row in enumerate(sources.rows(frame)):
             values = {name: frame[name].iloc[place] for name in frame}
@@ -141,7 +141,7 @@ def numbers_in_files(report: Path, records: Records, shown: dict[str, Shown]) ->
                         text=text,
                         sources=tuple(marks.get("data-source", "").split()),
                         spread=marks.get("data-spread", ""),
-                        place=f"tables/{path.name}",
+                        place=path.relative_to(report).as_posix(),
                     )
     return found
 
