@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from made_up import mistaken
+from made_up import ENVIRONMENT, mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 from test_say import notebook  # noqa: F401, a fixture
 
@@ -139,6 +139,15 @@ def test_a_row_of_a_run_or_timing_names_it(notebook, results):  # noqa: F811
         assert {value["data-source"] for value in row.select(".value")} == {row["data-run"]}
     show_table(protocol.timings(results), name="timings", caption="c", **protocol.TIMINGS)
     assert [row["data-run"] for row in notebook.page.select("tbody tr")] == [timing(results)]
+
+
+def test_runs_and_timings_say_in_which_environment_they_were_made(results_of):  # noqa: F811
+    other = ENVIRONMENT.model_copy(update={"cpu": "Another"})
+    results = results_of({"environment": other}, {"model": "vit_tiny"}, costs=["lenet5"])
+    assert list(protocol.runs(results).environment) == ["1", "2"]
+    assert list(protocol.timings(results).environment) == ["2"]
+    machines = protocol.machines(results).set_index("")
+    assert list(machines.loc["Processor"]) == ["Another", ENVIRONMENT.cpu]
 
 
 def test_what_the_author_says_of_a_source_counts_first(notebook, results):  # noqa: F811

@@ -299,15 +299,16 @@ def provenance(results: Results) -> pd.DataFrame:
 
 def environments(results: Results) -> pd.DataFrame:
     """The distinct environments, and how many runs and cost measurements come from each."""
-    rows = [{**_described(run.environment), "runs": 1, "costs": 0} for run in results.runs]
+    rows = [{**described(run.environment), "runs": 1, "costs": 0} for run in results.runs]
     rows += [
-        {**_described(cost.environment), "runs": 0, "costs": 1} for cost in results.costs.values()
+        {**described(cost.environment), "runs": 0, "costs": 1} for cost in results.costs.values()
     ]
     keys = ["python", "packages", "system", "cpu", "cores", "threads", "data", "code"]
     return pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).sum()
 
 
-def _described(environment: Environment) -> dict[str, Any]:
+def described(environment: Environment) -> dict[str, Any]:
+    """What tells environments apart: versions, machine, data and code."""
     fields = environment.model_dump(include={"python", "system", "cpu", "cores", "threads"})
     packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
     hashes = {"data": environment.data_sha256, "code": environment.code_sha256}

@@ -91,22 +91,24 @@ RUNS = {
         "digest": "Digest",
         "released": "Released",
         "commit": "Commit",
+        "environment": "Environment",
     },
 }
 
 
 def runs(results: Results) -> pd.DataFrame:
-    """One row a run: name, epochs, what ended it, when, minutes, digest, released, commit.
+    """One row a run: name, epochs, what ended it, when, minutes, digest, released, commit, where.
 
     `released` says whether the released report has the run with an `equal` digest or one that
     `differs`; None: not at all. The commit has 12 digits, and a + behind them where the files
-    differed from it.
+    differed from it. `environment` is the column of `machines`.
     """
     rows = analysis.provenance(results)
     rows["ended"] = ["rule" if results.kept(run).fired else "limit" for run in results.runs]
     rows["started"] = [_minute(time) for time in rows.started]
     rows["released"] = released(results)
     rows["commit"] = [_commit(run.environment) for run in results.runs]
+    rows["environment"] = [_number(run.environment, results) for run in results.runs]
     return rows[list(RUNS["columns"])]
 
 
@@ -118,12 +120,13 @@ TIMINGS = {
         "minutes": "Minutes",
         "busy_percent": "Machine busy with other work (%)",
         "commit": "Commit",
+        "environment": "Environment",
     },
 }
 
 
 def timings(results: Results) -> pd.DataFrame:
-    """One row a model that was timed alone: the record's name, when, minutes, load, commit."""
+    """One row a model that was timed alone: name, when, minutes, load, commit, environment."""
     rows = [
         {
             "name": COSTS + cost.name,
@@ -131,6 +134,7 @@ def timings(results: Results) -> pd.DataFrame:
             "minutes": analysis.wall_seconds(cost.environment) / 60,
             "busy_percent": cost.busy_percent,
             "commit": _commit(cost.environment),
+            "environment": _number(cost.environment, results),
         }
         for cost in results.costs.values()
     ]
@@ -230,6 +234,16 @@ def _commit(environment: Environment) -> str | None:
     if environment.commit is None:
         return None
     return environment.commit[:12] + ("+" if environment.dirty else "")
+
+
+def _number(environment: Environment, results: Results) -> str:
+    """The number of an environment among those of `analysis.environments`."""
+    records = (*results.runs, *results.costs.values())
+    distinct: list[dict] = []
+    for record in records:
+        if (found := analysis.described(record.environment)) not in distinct:
+            distinct.append(found)
+    return str(distinct.index(analysis.described(environment)) + 1)
 
 
 def _ranges(numbers: Iterable[int]) -> str:
