@@ -120,7 +120,7 @@ def test_the_chain_behind_an_accuracy(report):
     (settings,) = texts(lines, "settings")
     assert {"model lenet5", "protocol paper", "learning_rate 0.001"} <= set(settings.split(", "))
     first, second = texts(lines, "commit")
-    assert first.startswith("c0ffee; ")
+    assert first.startswith("c0ffee, clean; ")
     assert first.endswith("(1 of 2)")
     assert "uncommitted changes" in second
     assert texts(lines, "data") == [ENVIRONMENT.data_sha256]

@@ -264,5 +264,5 @@ def _versions(place: Environment) -> str:
 
 
 def _commit(place: Environment) -> str:
-    changed = " with uncommitted changes" if place.dirty else ""
-    return f"{place.commit or 'unknown'}{changed}; training code {place.code_sha256[:HASH]}"
+    state = {True: "with uncommitted changes", False: "clean", None: "state unknown"}[place.dirty]
+    return f"{place.commit or 'unknown'}, {state}; training code {place.code_sha256[:HASH]}"
