@@ -70,11 +70,6 @@ def a_claim():
     return analysis.pd.DataFrame([row], columns=columns)
 
 
-@pytest.fixture(autouse=True)
-def nothing_shown(monkeypatch):
-    monkeypatch.setattr(sources, "_results", None)
-
-
 def page(report):
     notebook = nbformat.read(report / "notebooks" / "comparison.ipynb", as_version=4)
     html = "".join(cell.outputs[0].data["text/html"] for cell in notebook.cells)
@@ -131,6 +126,7 @@ def test_strings_of_a_record_neither_control_the_terminal_nor_begin_a_line(repor
     text = explain("table1/lenet5/test_accuracy", report)
     assert "\x1b" not in text
     assert "A [31mprocessorvalue  100" in text
+    assert sources.names("runs") == []  # and nothing stays behind in this process
 
 
 def test_a_time_rests_on_the_timing_and_the_papers_on_the_paper(report):

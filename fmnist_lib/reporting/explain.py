@@ -122,8 +122,12 @@ def numbers_in_files(report: Path, records: Records, shown: dict[str, Shown]) ->
     own = [record for name, record in records.items() if name in named] or [*records.values()]
     runs = tuple(record for record in own if isinstance(record, RunRecord))
     costs = {record.model: record for record in own if isinstance(record, CostRecord)}
-    sources.show_results(Results(RunStore(report / "records", read_only=True), runs, costs))
-    found = {}
+    results = Results(RunStore(report / "records", read_only=True), runs, costs)
+    with sources.showing(results):
+        return dict(_numbers_in(report))
+
+
+def _numbers_in(report: Path) -> Iterator[tuple[str, Shown]]:
     for path in sorted([*report.glob("*.csv"), *report.glob("tables/*.csv")]):
         frame = pd.read_csv(path)
         for place, row in enumerate(sources.rows(frame)):
@@ -137,13 +141,15 @@ def numbers_in_files(report: Path, records: Records, shown: dict[str, Shown]) ->
                         lambda name, values=values: plain_number(values.get(name)),
                         row=row,
                     )
-                    found[at] = Shown(
-                        text=text,
-                        sources=tuple(marks.get("data-source", "").split()),
-                        spread=marks.get("data-spread", ""),
-                        place=path.relative_to(report).as_posix(),
+                    yield (
+                        at,
+                        Shown(
+                            text=text,
+                            sources=tuple(marks.get("data-source", "").split()),
+                            spread=marks.get("data-spread", ""),
+                            place=path.relative_to(report).as_posix(),
+                        ),
                     )
-    return found
 
 
 def plain_number(value: object) -> str:

@@ -12,7 +12,8 @@ Not here: how a value reads (`say`), and what its sources say (`explain`).
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -34,9 +35,10 @@ RESTS_ON: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("ratio", "crowded_least", "crowded_most"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("times_ours", "paper_least", "paper_most"), f"{TIMES} {PAPER}"),
         **dict.fromkeys(("difference", "compared", "inside"), f"{RUNS} {PAPER}"),
-        **dict.fromkeys(("near", "tally", "which"), f"{RUNS} {PAPER}"),
+        **dict.fromkeys(("near", "tally", "which", "stated"), f"{RUNS} {PAPER}"),
         **dict.fromkeys(("front", "on_all"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("limit", "command"), SETTINGS),
+        "conflicts": PAPER,
     }
 )
 OF_PAPER = re.compile(r"(^|_)paper(_|$)")
@@ -53,6 +55,17 @@ def show_results(results: Results | None) -> None:
     """Say which results the values shown from now on come from; None: from none that are known."""
     global _results
     _results = results
+
+
+@contextmanager
+def showing(results: Results) -> Iterator[None]:
+    """Show these results meanwhile."""
+    before = _results
+    show_results(results)
+    try:
+        yield
+    finally:
+        show_results(before)
 
 
 def names(words: str, model: str = "", run: str = "") -> list[str]:
