@@ -59,6 +59,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--verify", action="store_true", help="train report/records/ again and compare; no report")
     add("--quick", action="store_true", help="with --verify: the first epochs of each run alone")
     add("--from-released", action="store_true", help="make the report from report/records/ alone")
+    add(
+        "--explain",
+        metavar="ADDRESS",
+        help="say where a number, TABLE/ROW/COLUMN, or a run comes from; make no report",
+    )
     options = parser.parse_args(arguments)
     check_modes(parser, options)
     return options
@@ -68,6 +73,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 MODES = {
     "verify": ("models", "seeds", "jobs", "quick"),
     "from_released": ("jobs", "keep_going", "output"),
+    "explain": ("profile", "output"),
 }
 
 
@@ -110,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
         return verify(options)
     if options.from_released:
         return rebuild(options)
+    if options.explain is not None:
+        return explain(options)
     if options.scheduler:
         check_address(options.scheduler, trust_network=options.trust_network)
     configs = study.plan(
@@ -195,6 +203,26 @@ def rebuild(options: argparse.Namespace) -> int:
     print(", ".join(f"{name} {state}" for name, state in states.items()))
     print(report.folder / "index.html")
     return 1 if report.failures or set(states.values()) != {"equal"} else 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print what a number or run of a report rests on; return the exit status."""
+    from fmnist_lib import study
+    from fmnist_lib.records import DamagedRecordError
+    from fmnist_lib.reporting.explain import explain
+
+    study.plan(options.profile)  # refuses an unknown one
+    own = options.output or paths.BUILD / options.profile
+    report = next((r for r in (own, paths.REPORT) if (r / "records").is_dir()), None)
+    if report is None or (options.output and report != own):
+        raise UserError(f"{own}: holds no report; allowed: the folder of one, with its records/")
+    try:
+        told = explain(options.explain, report)
+    except DamagedRecordError as error:
+        print(f"run_all.py: failed: {error}", file=sys.stderr)
+        return 1
+    print(f"in the report of {report}\n{told}")
+    return 0
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import UserError
 from fmnist_lib.progress import Progress
+from fmnist_lib.reporting import sources
 from fmnist_lib.reporting.analysis import Results, as_recorded, load_results
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
@@ -25,6 +26,8 @@ def open_results(
 ) -> Results:
     """Return the results of a profile's runs, ready for tables, figures and sentences.
 
+    What is shown from now on names them as its source.
+
     `records` names a folder to read (relative to the project); empty means this machine's records,
     else the released ones (`origin` says which). With `train`, what this machine lacks is trained
     here first, one run after another. Raises `UserError` when there is nothing to show.
@@ -37,7 +40,9 @@ def open_results(
         if train:
             train_here(configs)
         store, origin = choose_store(configs)
-    return load_results(store, configs, origin=origin)
+    results = load_results(store, configs, origin=origin)
+    sources.show_results(results)
+    return results
 
 
 def choose_store(configs: list[RunConfig]) -> tuple[RunStore, str]:

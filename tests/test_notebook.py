@@ -6,6 +6,7 @@ from fmnist_lib import paths
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.notebook import open_results
+from fmnist_lib.reporting import sources
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
@@ -15,6 +16,7 @@ def folders(tmp_path, monkeypatch):
     """A project without any record."""
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
+    monkeypatch.setattr(sources, "_results", None)  # what is shown afterwards is not of these
     return tmp_path
 
 

@@ -9,17 +9,27 @@ import nbformat
 import papermill
 import pytest
 from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.paths import NOTEBOOKS
+from fmnist_lib.reporting.explain import explain
 from fmnist_lib.reporting.render import render_html
 
 NAMES = ("comparison", *MODELS)
 PARAMETERS = {"profile": "paper", "seeds": "", "records": "", "train": False}
 MOST_LINES = 7  # of code in a cell
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-MEASURED = re.compile(r"\d+\.\d+|\d+(\.\d+)?\s*%|\d+\s*(ms|s|points?)\b")
 ADDRESS = re.compile(r"<[^>]*>|\[\]\(#[^)]*\)")
+# What is neither measured nor counted by us; any other digit in a text is taken for a result.
+ALLOWED = re.compile(
+    r"(?<=[A-Za-z_-])\d+"  # within a name: LeNet-5, F1, table1, s0
+    r"|(?<!\d)\d+×\d+"  # a kind of convolution, a size of images
+    r"|\bin (1[89]|20)\d\d\b"  # a year
+    r"|\b95 % interval"
+    r"|\b(sections?|Tables?|Figures?) \d+(\.\d+)*"  # of the paper
+)
+SAYING = {"say", "show_table", "show_figure"}
 TAGS = {"parameters", "hide-input", "remove", "abstract", "appendix", "references"}
 
 
@@ -40,6 +50,22 @@ def calls(cell):
     """Names of the functions that a cell calls as such: `say`, `show_table`, ..."""
     nodes = ast.walk(ast.parse(cell.source))
     return {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
+def templates(cell):
+    """The literal texts of a cell's sentences and captions, without what is filled in."""
+    for call in ast.walk(ast.parse(cell.source)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in SAYING:
+            texts = [*call.args, *(k.value for k in call.keywords if k.arg in ("caption", "alt"))]
+            for text in texts:
+                if isinstance(text, ast.Constant):
+                    yield re.sub(r"{[^{}]*}", "…", text.value)
+
+
+def typed(text):
+    """The first number in a text that looks like a result; empty if there is none."""
+    found = re.search(r"\d[\d.,]*", ALLOWED.sub("", " ".join(ADDRESS.sub("", text).split())))
+    return found.group().rstrip(".,") if found else ""
 
 
 def lines_of_code(source):
@@ -112,21 +138,39 @@ def test_no_measured_number_is_typed(notebook):
     for cell in notebook.cells:
         if "references" in tags_of(cell):
             continue
-        if cell.cell_type == "markdown":
-            texts = [cell.source]
-        else:  # templates: what is in braces is filled in
-            constants = (n.value for n in ast.walk(ast.parse(cell.source)) if hasattr(n, "value"))
-            texts = [re.sub(r"{[^{}]*}", "…", t) for t in constants if isinstance(t, str)]
-        for text in texts:
-            words = " ".join(ADDRESS.sub("", text).split()).replace("95 % interval", "")
-            assert not MEASURED.search(words), f"{cell.id}: {MEASURED.search(words)}"
+        for text in [cell.source] if cell.cell_type == "markdown" else templates(cell):
+            assert not typed(text), f"{cell.id}: {typed(text)}"
 
 
 def test_a_number_typed_into_the_text_would_be_noticed():
-    for text in ("It reaches 91.5 %.", "some 90 % of it", "0.35 points", "in 20 s", "7 ms"):
-        assert MEASURED.search(text), text
-    for text in ("five of 28×28", "a 1×1 convolution", "1998", "ResNet-34", "16, 32 and 64"):
-        assert not MEASURED.search(text), text
+    measured = (
+        "It reaches 91.5 %.",
+        "some 90 % of it",
+        "0.35 points",
+        "in 20 s",
+        "7 ms",
+        "16 of 21",
+    )
+    counted = (
+        "61,706 parameters",
+        "62K weights",
+        "with 16, 32 and 64 channels",
+        "in 12 epochs",
+        "3×",
+    )
+    for text in (*measured, *counted):
+        assert typed(text), text
+    for text in (
+        "five of 28×28",
+        "a 1×1 convolution",
+        "in 1998",
+        "ResNet-34",
+        "F1",
+        "sections 5.2",
+    ):
+        assert not typed(text), text
+    cell = new_code_cell('say("It takes {time:.2f} s, " "not 3 s.", time=4)')
+    assert [typed(text) for text in templates(cell)] == ["3"]
 
 
 def test_references_are_the_same_wherever_they_stand():
@@ -154,9 +198,11 @@ def execute(name, store, folder, **parameters):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of papermill and its kernel's client
 def test_all_of_a_report_is_shown(smoke_store, tmp_path):
     """The comparison with an uneven number of seeds, and a model; rendered as one report."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
     executed = [
-        execute("comparison", smoke_store, tmp_path, seeds="0-1"),
-        execute("lenet5", smoke_store, tmp_path),
+        execute("comparison", smoke_store, folder, seeds="0-1"),
+        execute("lenet5", smoke_store, folder),
     ]
     html = render_html(executed, title="Smoke", draft=True)
     page = BeautifulSoup(html, "html.parser")
@@ -170,3 +216,25 @@ def test_all_of_a_report_is_shown(smoke_store, tmp_path):
     assert not page.select(".failure, .missing")
     assert all(image["alt"] for image in page.select("figure img"))
     assert str(smoke_store.folder) not in html.replace(f"the records in {smoke_store.folder}", "")
+    assert_numbers_tell_their_source(page, smoke_store)
+    (tmp_path / "records").symlink_to(smoke_store.folder)
+    for address in (
+        "table1/lenet5/difference",
+        "lenet5-classes/shirt/f1",
+        "table2/vit_tiny/epochs",
+    ):
+        cell = page.find(attrs={"data-at": address}).find_parent("td")
+        assert f"{address}  {cell.text}  (" in explain(address, tmp_path)
+
+
+def assert_numbers_tell_their_source(page, store):
+    """Every number that is filled in names what it rests on; records it names are there."""
+    records = {*store.names(), *(f"costs/{cost.name}" for cost in store.costs())}
+    others = re.compile(rf"paper|settings|model:({'|'.join(MODELS)})")
+    values = [value for value in page.select(".value") if re.search(r"(?<![\w-])\d", value.text)]
+    assert len(values) > 300
+    for value in values:
+        sources = value.get("data-source", "").split()
+        assert sources, value
+        for source in sources:
+            assert source in records or others.fullmatch(source), value

@@ -1,6 +1,7 @@
 """Files that somebody sends run nothing: not on reading them, not in the report made of them."""
 
 import ast
+import html
 import io
 import json
 import re
@@ -290,13 +291,31 @@ def test_cell_metadata_is_no_way_in():
 def test_what_the_report_itself_shows_passes_unchanged():
     ours = (
         '<figure class="table" id="tab-a"><figcaption>Caption <em>a</em>.</figcaption>'
-        '<table><thead><tr><th colspan="2">x</th></tr></thead><tbody><tr><td><strong>'
-        '<span class="value">91.25\xa0%</span></strong></td><td><a href="#fig-a"></a></td></tr>'
+        '<table><thead><tr><th colspan="2">x</th></tr></thead><tbody>'
+        '<tr data-model="vit_tiny" data-run="costs/vit_tiny-14d5b26e2900"><td><strong>'
+        '<span class="value" data-source="vit_tiny-s0-113174520396 paper model:lenet5" '
+        'data-at="table1/vit_tiny/test_accuracy" data-spread="95\xa0% interval 1 to 2">'
+        '91.25\xa0%</span></strong></td><td><a href="#fig-a"></a></td></tr>'
         '</tbody></table></figure><img alt="A &quot;line&quot;" '
         'src="data:image/svg+xml;base64,PHN2Zy8+">'
         '<p><a href="https://arxiv.org/abs/1708.07747">x</a> a &lt; b &amp; c</p>'
     )
     assert BeautifulSoup(sanitise(ours), "html.parser") == BeautifulSoup(ours, "html.parser")
+
+
+@pytest.mark.parametrize("hostile", [*HOSTILE, "../../etc", "a?b", "javascript:alert(1)"])
+def test_what_a_script_may_look_up_is_a_name(hostile):
+    value = html.escape(hostile)
+    page = BeautifulSoup(
+        sanitise(
+            f'<table><tr data-run="{value}" data-model="{value}" data-at="x" onclick="{value}">'
+            f'<td data-source="{value}"><span data-source="{value}" data-run="x" onclick="{value}">'
+            "</span></td></tr></table>"
+        ),
+        "html.parser",
+    )
+    assert acts(page) == []
+    assert page.tr.attrs == page.td.attrs == page.span.attrs == {}
 
 
 def test_the_page_lets_only_its_own_script_run():

@@ -146,7 +146,7 @@ def run_table(results: Results) -> pd.DataFrame:
                 "parameters": run.parameters,
                 "macs": run.macs,
                 "checkpoint_bytes": run.checkpoint_bytes,
-                "wall_seconds": _wall_seconds(run.environment),
+                "wall_seconds": wall_seconds(run.environment),
                 "key": run.key,
                 "name": run.name,
             }
@@ -181,7 +181,8 @@ def _to_whole_epoch(config: RunConfig) -> float:
     return TRAIN_IMAGES / images
 
 
-def _wall_seconds(environment: Environment) -> float:
+def wall_seconds(environment: Environment) -> float:
+    """How long something took, from its start to its end."""
     started, finished = map(pd.Timestamp, (environment.started, environment.finished))
     return max(0.0, (finished - started).total_seconds())  # a clock may have been set back
 
@@ -300,7 +301,7 @@ def provenance(results: Results) -> pd.DataFrame:
             "epochs": results.kept(run).epochs,
             "started": run.environment.started,
             "finished": run.environment.finished,
-            "minutes": _wall_seconds(run.environment) / 60,
+            "minutes": wall_seconds(run.environment) / 60,
             "digest": run.result_digest[:12],
             "commit": run.environment.commit,
             "dirty": run.environment.dirty,
@@ -311,15 +312,16 @@ def provenance(results: Results) -> pd.DataFrame:
 
 def environments(results: Results) -> pd.DataFrame:
     """The distinct environments, and how many runs and cost measurements come from each."""
-    rows = [{**_described(run.environment), "runs": 1, "costs": 0} for run in results.runs]
+    rows = [{**described(run.environment), "runs": 1, "costs": 0} for run in results.runs]
     rows += [
-        {**_described(cost.environment), "runs": 0, "costs": 1} for cost in results.costs.values()
+        {**described(cost.environment), "runs": 0, "costs": 1} for cost in results.costs.values()
     ]
     keys = ["python", "packages", "system", "cpu", "cores", "threads", "data", "code"]
     return pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).sum()
 
 
-def _described(environment: Environment) -> dict[str, Any]:
+def described(environment: Environment) -> dict[str, Any]:
+    """What tells environments apart: versions, machine, data and code."""
     fields = environment.model_dump(include={"python", "system", "cpu", "cores", "threads"})
     packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
     hashes = {"data": environment.data_sha256, "code": environment.code_sha256}

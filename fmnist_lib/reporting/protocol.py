@@ -1,11 +1,26 @@
-"""How the numbers were made: settings, data, machines and runs, as frames for `say.show_table`."""
+"""How the numbers were made: settings, data, machines, runs and what became of them.
+
+Frames for `say.show_table`, and values for the sentences of that appendix.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
 
 import pandas as pd
 
+from fmnist_lib import paths
+from fmnist_lib.config import RunConfig
 from fmnist_lib.data import BYTES, MEAN, SHA256, STD
+from fmnist_lib.models import MODELS
+from fmnist_lib.records import DamagedRecordError, Environment
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import Results
+from fmnist_lib.reporting.findings import count
 from fmnist_lib.reporting.paper import TEST_IMAGES, TRAIN_IMAGES
+from fmnist_lib.reporting.sources import COSTS
+from fmnist_lib.reporting.words import name_of
+from fmnist_lib.store import RunStore
 
 ASSUMPTION = "assumption"  # the source of a setting that the paper does not give
 
@@ -70,23 +85,171 @@ RUNS = {
     "columns": {
         "name": "Run",
         "epochs": "Epochs",
+        "ended": "Ended",
         "started": "Started (UTC)",
         "minutes": "Minutes",
         "digest": "Digest",
+        "released": "Released",
         "commit": "Commit",
+        "environment": "Environment",
     },
 }
 
 
 def runs(results: Results) -> pd.DataFrame:
-    """One row a run: name, epochs, started (UTC), minutes, digest, commit.
+    """One row a run: name, epochs, what ended it, when, minutes, digest, released, commit, where.
 
-    The commit has 12 digits, and a + behind them where the files differed from it.
+    `released` says whether the released report has the run with an `equal` digest or one that
+    `differs`; None: not at all. The commit has 12 digits, and a + behind them where the files
+    differed from it. `environment` is the column of `machines`.
     """
     rows = analysis.provenance(results)
-    rows["started"] = [time[:16].replace("T", " ") for time in rows.started]
-    rows["commit"] = [
-        None if row.commit is None else row.commit[:12] + ("+" if row.dirty else "")
-        for row in rows.itertuples()
-    ]
+    rows["ended"] = ["rule" if results.kept(run).fired else "limit" for run in results.runs]
+    rows["started"] = [_minute(time) for time in rows.started]
+    rows["released"] = released(results)
+    rows["commit"] = [_commit(run.environment) for run in results.runs]
+    rows["environment"] = [_number(run.environment, results) for run in results.runs]
     return rows[list(RUNS["columns"])]
+
+
+TIMINGS = {
+    "formats": {"minutes": ".1f", "busy_percent": ".0f"},
+    "columns": {
+        "name": "Timing",
+        "started": "Started (UTC)",
+        "minutes": "Minutes",
+        "busy_percent": "Machine busy with other work (%)",
+        "commit": "Commit",
+        "environment": "Environment",
+    },
+}
+
+
+def timings(results: Results) -> pd.DataFrame:
+    """One row a model that was timed alone: name, when, minutes, load, commit, environment."""
+    rows = [
+        {
+            "name": COSTS + cost.name,
+            "started": _minute(cost.environment.started),
+            "minutes": analysis.wall_seconds(cost.environment) / 60,
+            "busy_percent": cost.busy_percent,
+            "commit": _commit(cost.environment),
+            "environment": _number(cost.environment, results),
+        }
+        for cost in results.costs.values()
+    ]
+    return pd.DataFrame(rows, columns=list(TIMINGS["columns"]))
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a report came about; what executing the notebooks took is not known inside of them."""
+
+    command: str  # that makes it
+    runs: str  # such as `6 runs`
+    hours: float  # of training, summed over the runs
+    first: str  # when the first run started
+    last: str  # when the last one ended
+    timed: str  # such as `6 models`
+    minutes: float  # of timing, summed
+    released: str  # what differs from the released report, as a sentence
+
+
+def making(results: Results, profile: str) -> Making:
+    """What the records tell of how a report of these results was made."""
+    trained = [run.environment for run in results.runs]
+    return Making(
+        command=command(results, profile),
+        runs=count(len(trained), "run"),
+        hours=sum(map(analysis.wall_seconds, trained)) / 3600,
+        first=_minute(min(environment.started for environment in trained)),
+        last=_minute(max(environment.finished for environment in trained)),
+        timed=count(len(results.costs), "model"),
+        minutes=sum(analysis.wall_seconds(cost.environment) for cost in results.costs.values())
+        / 60,
+        released=compared_with_released(results),
+    )
+
+
+def command(results: Results, profile: str) -> str:
+    """The command that makes a report of these runs."""
+    configs = [run.config for run in results.runs]
+    words = ["python run_all.py", f"--profile {profile}"]
+    words.append(f"--seeds {_ranges({config.seed for config in configs})}")
+    if results.models != list(MODELS):
+        words.append(f"--models {','.join(results.models)}")
+    for name in ("device", "engine", "precision"):
+        values = {getattr(config, name) for config in configs}
+        if values != {RunConfig.model_fields[name].default}:
+            words.append(f"--{name} {values.pop() if len(values) == 1 else 'auto'}")
+    return " ".join([*words, "--release"] if _is_released(results) else words)
+
+
+def compared_with_released(results: Results) -> str:
+    """In which runs, and in whose accuracy the most, these results differ from the released."""
+    if _is_released(results):
+        return "These are the runs of the released report."
+    found = released(results)
+    sentences = [
+        f"Runs with the same digest as in the released report: {found.count('equal')} of"
+        f" {len(found)}; with another one: {found.count('differs')}; not in it:"
+        f" {found.count(None)}."
+    ]
+    table = paths.REPORT / "tables" / "table1.csv"
+    if table.exists():
+        ours = analysis.table1(results).set_index("model").test_accuracy
+        difference = (ours - pd.read_csv(table).set_index("model").test_accuracy).dropna()
+        if not difference.empty:
+            model = difference.abs().idxmax()
+            sentences.append(
+                f"The test accuracy differs from the released one by at most"
+                f" {abs(difference[model]):.2f} points ({name_of(model)})."
+            )
+    return " ".join(sentences)
+
+
+def released(results: Results) -> list[str | None]:
+    """Of each run, whether the released one is `equal` or `differs`; None: there is none."""
+    store = RunStore(paths.REPORT / "records", read_only=True)
+    states: list[str | None] = []
+    for run in results.runs:
+        try:
+            same = store.read(run.name).result_digest == run.result_digest
+            states.append("equal" if same else "differs")
+        except DamagedRecordError:  # or none at all
+            states.append(None)
+    return states
+
+
+def _is_released(results: Results) -> bool:
+    return results.store.folder.resolve() == (paths.REPORT / "records").resolve()
+
+
+def _minute(time: str) -> str:
+    """A time of a record to the minute: `2026-01-01 10:00`."""
+    return time[:16].replace("T", " ")
+
+
+def _commit(environment: Environment) -> str | None:
+    if environment.commit is None:
+        return None
+    return environment.commit[:12] + ("+" if environment.dirty else "")
+
+
+def _number(environment: Environment, results: Results) -> str:
+    """The number of an environment among those of `analysis.environments`."""
+    records = (*results.runs, *results.costs.values())
+    distinct: list[dict] = []
+    for record in records:
+        if (found := analysis.described(record.environment)) not in distinct:
+            distinct.append(found)
+    return str(distinct.index(analysis.described(environment)) + 1)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Numbers as on the command line: `0-4,7`."""
+    parts = []
+    for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in group]
+        parts.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return ",".join(parts)
