@@ -486,7 +486,8 @@ def test_every_table_works_on_short_real_runs(smoke_store, models):
     assert results.draft
     tables = (analysis.run_table, analysis.histories, analysis.table2, analysis.provenance)
     for table in tables:
-        assert not table(results).isna().any(axis=None)
+        frame = table(results).drop(columns="epochs_std", errors="ignore")  # one run has none
+        assert not frame.isna().any(axis=None)
     frame = analysis.summary(results)
     assert list(frame.index) == results.models
     assert frame.test_accuracy.between(frame.test_accuracy_low, frame.test_accuracy_high).all()

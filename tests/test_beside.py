@@ -92,6 +92,13 @@ def test_the_spread_of_a_gap_is_that_of_the_gap_of_each_run(results_of):  # noqa
     assert (row.running, row.running_std) == (-16, pytest.approx(2**0.5))  # 82 − 99, 82 − 97
 
 
+def test_epochs_of_several_runs_are_told_to_a_tenth(results_of):  # noqa: F811
+    losses = [(0.5, 0.6), (0.5, 0.4), (0.5, 0.4, 0.3, 0.2)]  # best epochs 1, 2, 4; mean 2.33
+    results = results_of(*({"seed": seed, "losses": own} for seed, own in enumerate(losses)))
+    cells = table_cells(beside.table1(results), beside.TABLE1["formats"], {})
+    assert cells["best_epoch"][0].text == "2.3 ± 1.5"
+
+
 def test_every_run_of_a_model_has_a_row(results):
     rows = beside.runs(results, "lenet5")
     assert list(rows.name) == [run.name for run in results.of("lenet5")]

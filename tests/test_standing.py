@@ -127,7 +127,7 @@ def test_the_number_of_runs_in_words(results_of, seeds, runs, caveats):  # noqa:
     assert shown.runs == runs
     assert shown.caveat.count(".") == caveats
     several = max(seeds.values()) > 1
-    assert ("±" in shown.table) == several
+    assert ("±" in shown.table) == ("±" in shown.with_spread) == several
     assert ("single runs" in shown.strokes) == ("band" in shown.curves) == several
     assert ("the spread over several runs" in shown.new) == several
     assert "patience" not in shown.new

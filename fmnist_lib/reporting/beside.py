@@ -16,7 +16,7 @@ from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.reporting.words import name_of
 
 Look = dict[str, dict[str, str]]
-EPOCHS = ".3g"  # 16 for one run, 16.4 for the mean of several
+EPOCHS = ".3g"  # 16 for one run, 16.4 for the mean of several, see `_to_a_tenth`
 
 # --- one model ---
 
@@ -47,7 +47,12 @@ def result(results: Results, model: str) -> pd.DataFrame:
     difference = {column: ours[column] - paper[column] for column in measured}
     sources = {"here": ours, "paper": paper, "here − paper": difference}
     rows = pd.DataFrame([{"source": source, **row} for source, row in sources.items()])
-    return rows[_with_parts(RESULT, rows)]
+    return _to_a_tenth(rows)[_with_parts(RESULT, rows)]
+
+
+def _to_a_tenth(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with epochs, their means and spreads rounded to tenths."""
+    return rows.round({column: 1 for column in rows if "epoch" in column})
 
 
 def _with_parts(look: Look, rows: pd.DataFrame) -> list[str]:
@@ -200,7 +205,7 @@ def table1(results: Results) -> pd.DataFrame:
     """
     rows = _with_paper(analysis.table1(results), METRICS)
     rows["difference"] = rows.test_accuracy - rows.test_accuracy_paper
-    return rows[_with_parts(TABLE1, rows)]
+    return _to_a_tenth(rows)[_with_parts(TABLE1, rows)]
 
 
 def _with_paper(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -256,7 +261,7 @@ def table2(results: Results) -> pd.DataFrame:
             rows.loc[place, column.replace(stem, f"{stem}_paper")] = value
     rows["title"] = rows.model.map(name_of)
     rows["times_ours"] = rows.train_seconds_paper / rows.train_seconds
-    return rows[_with_parts(TABLE2, rows)]
+    return _to_a_tenth(rows)[_with_parts(TABLE2, rows)]
 
 
 LOSSES: Look = {
@@ -327,7 +332,7 @@ def patience_table(results: Results) -> pd.DataFrame:
     if rows.empty:
         return rows
     rows["title"] = rows.model.map(name_of)
-    return rows[_with_parts(PATIENCE, rows)]
+    return _to_a_tenth(rows)[_with_parts(PATIENCE, rows)]
 
 
 CLAIMS: Look = {

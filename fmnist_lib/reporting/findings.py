@@ -27,11 +27,10 @@ SEVERAL_SEEDS = (
     " the first part alone."
 )
 
-ONE_CURVE = "A marker stands at the best epoch."
+ONE_CURVE = "Each line is one run."
 SEVERAL_CURVES = (
     "A thick line is the mean of the runs over the epochs that all of them have, thin lines are"
-    " the runs, the band goes from the least to the greatest. A marker stands at the best epoch of"
-    " each run."
+    " the runs, the band goes from the least to the greatest."
 )
 
 Row = Any

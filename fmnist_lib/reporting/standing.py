@@ -170,13 +170,15 @@ class Classes:
     models: int
     easiest: str
     easiest_least: float
+    scores: pd.DataFrame  # of `predictions.class_scores`
     apart: str  # the class on which the models differ most
     apart_points: float
 
 
 def classes(results: Results) -> Classes:
     """Which classes the models find hard, and where they differ most."""
-    f1 = predictions.class_scores(results).pivot(index="model", columns="class", values="f1")
+    scores = predictions.class_scores(results)
+    f1 = scores.pivot(index="model", columns="class", values="f1")
     order = _from_the_top(f1.mean())
     easiest, hardest = order[0], order[-1]
     spans = f1.max() - f1.min()
@@ -188,6 +190,7 @@ def classes(results: Results) -> Classes:
         models=len(f1),
         easiest=easiest,
         easiest_least=f1[easiest].min(),
+        scores=scores,
         apart=spans.idxmax(),
         apart_points=spans.max(),
     )
@@ -278,6 +281,7 @@ class Shown:
     """What the report shows, for captions and sentences, by how many runs there are of a model."""
 
     runs: str  # such as `5 runs of each model`
+    with_spread: str  # likewise, and of several what stands behind ±
     table: str  # what ± and the interval are
     strokes: str  # how the interval is drawn
     curves: str  # how runs are drawn over the epochs
@@ -295,8 +299,10 @@ def shown(results: Results) -> Shown:
     new += ["scores class by class", "multiply-accumulates", "times measured alone on the machine"]
     new += ["what a longer patience adds"] if patience.read_twice(results) else []
     caveats = [ONE_SEED] * (not all(several)) + [SEVERAL_SEEDS] * some
+    runs = runs_each(results)
     return Shown(
-        runs=runs_each(results),
+        runs=runs,
+        with_spread=f"{runs}, ± standard deviation over them" if some else runs,
         table=SEVERAL_IN_TABLE if some else ONE_INTERVAL,
         strokes=SEVERAL_AS_STROKES if some else ONE_INTERVAL,
         curves=SEVERAL_CURVES if some else ONE_CURVE,
