@@ -21,6 +21,7 @@ from fmnist_lib.paths import ROOT
 from fmnist_lib.records import DamagedRecordError, decode, digest_json
 from fmnist_lib.reporting import render
 from fmnist_lib.reporting.analysis import load_results
+from fmnist_lib.reporting.numbering import ReportError
 from fmnist_lib.reporting.protocol import machines
 from fmnist_lib.reporting.sanitise import sanitise
 from fmnist_lib.reporting.say import say, show_table
@@ -79,7 +80,8 @@ def page_of(*cells, **front):
 
 
 def assert_harmless(page):
-    assert len(page.find_all("script")) == 1  # our own, whose digest the page's policy names
+    own = {file.read_text(encoding="utf-8").strip() for file in render.TEMPLATES.rglob("*.js")}
+    assert {script.string.strip() for script in page("script")} == own
     assert len(page.find_all("meta", {"http-equiv": True})) == 1
     assert acts(page) == []
 
@@ -319,10 +321,18 @@ def test_what_a_script_may_look_up_is_a_name(hostile):
 
 
 def test_the_page_lets_only_its_own_script_run():
-    policy = page_of().find("meta", {"http-equiv": True})["content"]
+    page = page_of()
+    policy = page.find("meta", {"http-equiv": True})["content"]
     assert "default-src 'none'" in policy
-    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/=]+';", policy)
+    assert re.search(r"script-src( 'sha256-[A-Za-z0-9+/=]+')+;", policy)
+    assert policy.count("sha256-") == len(page("script"))
     assert "unsafe-eval" not in policy
+
+
+def test_a_page_with_another_script_is_refused(monkeypatch):
+    monkeypatch.setattr(render, "sanitise", lambda html: html)  # as if something had slipped through
+    with pytest.raises(ReportError, match="script"):
+        page_of(new_markdown_cell("<script>alert(1)</script>"))
 
 
 # --- who may send us messages ------------------------------------------------------------------

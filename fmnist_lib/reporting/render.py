@@ -249,6 +249,9 @@ def _mark_failures(page: BeautifulSoup) -> bool:
 
 def _seal(page: BeautifulSoup) -> None:
     """Let the page run its own scripts alone and load nothing; raise ReportError if it would."""
+    own = {file.read_text(encoding="utf-8").strip() for file in TEMPLATES.glob("report/*.js")}
+    if {script.string.strip() for script in page("script")} != own:
+        raise ReportError("a script that is not of the report's template")
     for tag in page.find_all(lambda tag: tag.name != "a"):
         for attribute in ("src", "srcset", "poster", "data", "href", "xlink:href"):
             if not tag.get(attribute, "#").startswith(("data:", "#")):
