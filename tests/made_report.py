@@ -162,7 +162,7 @@ def report_notebooks():
     many = value("90.13", every, "found.mean")
     timed = value("4.2", "costs/lenet5-7ef21c82adc7", "found.seconds")
     reported = value("89.07", "paper", "found.paper")
-    words = text("A sentence that says nothing, again and again, to be scrolled past. " * 20)
+    words = "A sentence that says nothing, again and again, to be scrolled past. " * 20
     machine = [("", "Processor", ["A processor", "Another"]), ("", "Cores", ["2", "4"])]
     comparison = [
         text('# Results <a id="sec-results"></a>\n\nThe first words [](#ref-paper).'),
@@ -171,10 +171,10 @@ def report_notebooks():
         text("## Accuracy"),
         say(f"<p>On average {many}, by the paper {reported}; see <a href='#tab-table1'></a>.</p>"),
         table1(),
-        words,
+        text(words),
         text("## Curves"),
         model_figure("curves"),
-        words,
+        text(words),
         text("## The runs", "appendix"),
         runs_table(),
         frame("environments", ["", "Environment 1", "Environment 2"], machine),
@@ -182,7 +182,14 @@ def report_notebooks():
     ]
     for cell in comparison[-3:-1]:
         cell.metadata.tags.append("appendix")
-    net = [text("# LeNet-5"), words, text("## Training"), figure("net"), code("train()"), words]
+    net = [
+        text("# LeNet-5"),
+        text(words),
+        text("## Training"),
+        figure("net"),
+        code("train()"),
+        text(words),
+    ]
     return [
         new_notebook(cells=comparison, metadata={"name": "comparison"}),
         new_notebook(cells=net, metadata={"name": "lenet5"}),

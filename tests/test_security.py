@@ -330,7 +330,9 @@ def test_the_page_lets_only_its_own_script_run():
 
 
 def test_a_page_with_another_script_is_refused(monkeypatch):
-    monkeypatch.setattr(render, "sanitise", lambda html: html)  # as if something had slipped through
+    monkeypatch.setattr(
+        render, "sanitise", lambda html: html
+    )  # as if something had slipped through
     with pytest.raises(ReportError, match="script"):
         page_of(new_markdown_cell("<script>alert(1)</script>"))
 
