@@ -65,7 +65,7 @@ def visit(browser: Browser, address):
 
 
 def column(page, place, table="#tab-table1"):
-    return page.locator(f"{table} tbody tr :nth-child({place})").all_inner_texts()
+    return page.locator(f"{table} tbody tr > :nth-child({place})").all_inner_texts()
 
 
 def marked(page, place):
@@ -361,6 +361,7 @@ def test_many_runs_fold_and_what_they_share_is_said_once(visit):
     expect(popup.get_by_role("listitem").nth(1)).to_have_text(f"{runs_of('lenet5')[1]}: seed 1")
     popup.get_by_text("27 more").click()
     assert popup.locator("a[href^='records/']:visible").count() == 30
+    page.keyboard.press("Escape")
     marked(page, "found.paper").click()
     expect(popup.get_by_role("link", name="the paper's own figure")).to_have_attribute(
         "href", "#ref-paper"

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 SPREAD = "_std"  # behind a metric's name: its sample standard deviation over the n runs
+LONGER = "_long"  # behind a metric's name: at the longer patience that the runs were also read at
 
 
 class Column(NamedTuple):
@@ -53,11 +54,17 @@ _DESCRIBED = {
     "test_accuracy": ("%", "of the test images right"),
     "test_accuracy_low": (
         "%",
-        "lower end of the 95 % interval: over the test images (Wilson's) for one run; for several "
-        "that of their mean (t), which says nothing of other test images",
+        "lower end of the 95 % interval: for one run over other test images (Wilson's); for the "
+        "mean of several over other seeds as well (Wilson's and t's reaches added up as squares)",
     ),
     "test_accuracy_high": ("%", "its upper end"),
     "test_accuracy_paper": ("%", "what the paper reports"),
+    "gain": ("points", "in test accuracy, of the longer patience"),
+    "gain_low": ("points", "lower end of its 95 % interval"),
+    "gain_high": ("points", "its upper end"),
+    "later": ("", "runs whose best epoch came later with the longer patience"),
+    "class": ("", "of the images"),
+    "f1": ("%", "of the class: harmonic mean of precision and recall"),
     "true": ("", "class of the image"),
     "predicted": ("", "class it was taken for"),
     "count": ("images", "so classified"),
@@ -106,10 +113,18 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
     {name: Column(*described) for name, described in _DESCRIBED.items()}
 )
 
+_SUFFIXES = {
+    SPREAD: "sample standard deviation over the runs of",
+    LONGER: "at the longer patience:",
+}
+
 
 def describe(name: str) -> Column:
     """The description of a column; raises KeyError for one that has none."""
-    if name in COLUMNS or not name.endswith(SPREAD):
+    if name in COLUMNS:
         return COLUMNS[name]
-    metric = name.removesuffix(SPREAD)
-    return Column(COLUMNS[metric].unit, f"sample standard deviation of `{metric}` over the runs")
+    for suffix, meaning in _SUFFIXES.items():
+        if name.endswith(suffix):
+            stem = name.removesuffix(suffix)
+            return Column(describe(stem).unit, f"{meaning} `{stem}`")
+    raise KeyError(name)

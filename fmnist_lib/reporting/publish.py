@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fmnist_lib.records import Arrays, encode_arrays
-from fmnist_lib.reporting import analysis, figures, findings, predictions, standing
+from fmnist_lib.reporting import analysis, figures, findings, patience, predictions, standing
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.cards import model_card
 from fmnist_lib.reporting.paper import REPORTED, reported_table1
@@ -76,6 +76,7 @@ def comparison_figures(results: Results) -> Iterator[Shown]:
     """The figures of the comparison."""
     histories, summary = analysis.histories(results), analysis.summary(results)
     table1, table2 = analysis.table1(results), analysis.table2(results)
+    runs = analysis.run_table(results)
     epochs = ["model", "seed", "epoch"]
     accuracies = histories[[*epochs, "train_accuracy", "test_accuracy"]]
     losses = histories[[*epochs, "train_loss", "test_loss"]]
@@ -85,12 +86,18 @@ def comparison_figures(results: Results) -> Iterator[Shown]:
     timed = figures.time_per_epoch(histories, table2 if results.costs else None)
     yield Shown("figure2", timed, seconds.merge(alone, on="model"))
     yield Shown("figure3", figures.loss_curves(histories), losses)
+    if len(waited := patience.table(results)):
+        drawn = figures.patience_gains(waited, patience.gain_of_each(results))
+        yield Shown("patience-gains", drawn, waited)
+    scores = predictions.class_scores(results)
+    f1 = scores.filter(items=["model", "class", "f1", "f1_std"])
+    yield Shown("class-f1", figures.class_f1(scores), f1)
     interval = ["model", "test_accuracy", "test_accuracy_low", "test_accuracy_high"]
     reported = reported_table1()[["model", "test_accuracy"]]
     beside = table1[interval].merge(reported, on="model", suffixes=("", "_paper"))
-    yield Shown("against-paper", figures.against_paper(table1, reported_table1()), beside)
+    yield Shown("against-paper", figures.against_paper(table1, reported_table1(), runs), beside)
     for front in standing.fronts(results):
-        drawn = figures.accuracy_against(summary, front.column, pareto=front.models)
+        drawn = figures.accuracy_against(summary, front.column, pareto=front.models, runs=runs)
         points = summary.reset_index()[[*interval, front.column]]
         points = points.rename(columns={"train_seconds": "train_seconds_mean"})
         points["pareto"] = points.model.isin(front.models)

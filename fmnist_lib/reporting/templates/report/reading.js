@@ -13,14 +13,17 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-// The current section is the last heading above a third of the window.
+// The current section is the last whose heading has come to the window's top, where a link puts it;
+// at the page's end, where no heading can come so far, the last one.
 {
   const contents = document.getElementById("contents");
   const links = [...contents.querySelectorAll("a")];
   const headings = links.map((link) => document.getElementById(link.hash.slice(1)));
 
   function follow() {
-    const passed = headings.filter((heading) => heading.getBoundingClientRect().top < innerHeight / 3);
+    const page = document.documentElement;
+    const ended = page.scrollHeight - scrollY - innerHeight < 2 && scrollY > 0;
+    const passed = ended ? headings : headings.filter((heading) => heading.getBoundingClientRect().top < 80);
     links.forEach((link, index) => {
       if (index === passed.length - 1) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
