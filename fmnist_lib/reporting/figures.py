@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from seaborn import heatmap
 
 from fmnist_lib.reporting.curves import (
     accuracy_curves,
@@ -63,35 +64,32 @@ def confusion_heatmap(confusion: pd.DataFrame) -> Figure:
 
     `confusion` holds counts, true classes in its index and predicted ones in its columns.
     """
-    counts = confusion.to_numpy()
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = 100 * confusion.div(confusion.sum(axis=1).clip(lower=1), axis=0)
+    words = shares.map("{:.1f}".format) + "\n" + confusion.map("{:,}".format)
     figure = blank(5.4)
     axes = figure.subplots()
-    norm = BoundaryNorm(_SHARES, _BLUES.N)
-    cells = axes.pcolormesh(
-        np.ma.masked_equal(shares, 0), cmap=_BLUES, norm=norm, edgecolors="white", linewidth=1
+    heatmap(
+        shares,
+        ax=axes,
+        cmap=_BLUES,
+        norm=BoundaryNorm(_SHARES, _BLUES.N),
+        mask=confusion == 0,
+        linewidth=1,
+        annot=words,
+        fmt="",
+        annot_kws={"size": SMALL, "linespacing": 1.05},
+        cbar_kws={"ticks": _SHARES, "aspect": 30, "pad": 0.02},
     )
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            share = shares[row, column]
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{share:.1f}\n{count:,}",
-                ha="center",
-                va="center",
-                color=ink_on(_BLUES(norm(share))),
-                linespacing=1.05,
-            )
-    middles = np.arange(len(counts)) + 0.5
-    axes.set(xticks=middles, yticks=middles, xlabel="Predicted class", ylabel="True class")
+    axes.set(xlabel="Predicted class", ylabel="True class")
     axes.set_xticklabels(confusion.columns, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticklabels(confusion.index)
-    axes.invert_yaxis()
+    axes.set_yticklabels(confusion.index, rotation=0)
     axes.grid(False)
-    axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    bar = figure.colorbar(cells, ax=axes, ticks=_SHARES, aspect=30, pad=0.02)
+    cells = axes.collections[0]
+    filled = cells.get_facecolors()[(confusion > 0).to_numpy().ravel()]
+    for text, colour in zip(axes.texts, filled, strict=True):
+        text.set_color(ink_on(colour))  # seaborn's white on a middle blue is hard to read
+    bar = cells.colorbar
     bar.set_label("Share of the true class (%)")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
