@@ -39,6 +39,7 @@ def test_every_look_fits_its_table(results):
         (predictions.most_confused(results, "lenet5"), beside.PAIRS),
         (predictions.per_class(results, "lenet5"), beside.CLASSES),
         (protocol.runs(results), protocol.RUNS),
+        (protocol.configurations(results), protocol.CONFIGURATIONS),
     ]
     for table, look in tables:
         cells = table_cells(table, look.get("formats", {}), look.get("best", {}))
@@ -160,3 +161,7 @@ def test_machines_and_runs_are_listed(results):
     assert set(runs.started) == {"2026-01-01 10:00"}
     assert set(runs.commit) == {"c0ffee"}
     assert not pd.isna(runs.minutes).any()
+    settings = protocol.configurations(results)
+    assert list(settings.run) == list(runs.name)
+    assert list(settings.seed) == [run.config.seed for run in results.runs]
+    assert set(settings.stop) == {results.rule}

@@ -19,6 +19,7 @@ from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.findings import count
 from fmnist_lib.reporting.paper import TEST_IMAGES, TRAIN_IMAGES
 from fmnist_lib.reporting.sources import COSTS
+from fmnist_lib.reporting.tidy import results_table
 from fmnist_lib.reporting.words import name_of
 from fmnist_lib.store import RunStore
 
@@ -110,6 +111,32 @@ def runs(results: Results) -> pd.DataFrame:
     rows["commit"] = [_commit(run.environment) for run in results.runs]
     rows["environment"] = [_number(run.environment, results) for run in results.runs]
     return rows[list(RUNS["columns"])]
+
+
+CONFIGURATIONS = {
+    "formats": {"learning_rate": "g"},
+    "columns": {
+        "run": "Run",
+        "seed": "Seed",
+        "protocol": "Protocol",
+        "stop": "Read at the rule",
+        "max_epochs": "Epoch limit",
+        "batch_size": "Batch",
+        "optimizer": "Optimiser",
+        "learning_rate": "Learning rate",
+        "device": "Device",
+        "engine": "Engine",
+        "precision": "Precision",
+    },
+}
+
+
+def configurations(results: Results) -> pd.DataFrame:
+    """One row a run: its name, seed, and the settings by which runs may differ."""
+    rows = results_table(results)
+    return rows.loc[rows.stop == results.rule, list(CONFIGURATIONS["columns"])].reset_index(
+        drop=True
+    )
 
 
 TIMINGS = {

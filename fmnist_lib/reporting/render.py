@@ -40,6 +40,7 @@ from nbformat import NotebookNode
 
 from fmnist_lib.reporting import numbering
 from fmnist_lib.reporting.numbering import ReportError, add, add_to_contents, new_tag
+from fmnist_lib.reporting.origins import list_origins
 from fmnist_lib.reporting.sanitise import sanitise
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -128,6 +129,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: Unpack[TitleBlock]) 
     for cell in page.select(".cell[data-part]"):
         add(page.find(id=cell["data-part"]), cell.extract())
     labels = numbering.number_sections(page)
+    list_origins(page)
     labels |= numbering.number_figures(page) | numbering.number_references(page)
     for table in page.select(".cell table"):
         _align(table)
@@ -210,15 +212,14 @@ def _align(table: Tag) -> None:
     width = 0
     for cells in columns.values():
         texts = [cell.get_text(strip=True) for cell in cells if cell.name == "td"]
+        words = [word for cell in cells for word in cell.get_text().split()]
         if any(map(str.isdigit, "".join(texts))) and all(map(NUMBER.fullmatch, texts)):
             for cell in cells:
                 _add_class(cell, "numeric")
                 for text in cell.find_all(string=SPREAD):  # a narrow cell breaks before, not after
                     text.replace_with(SPREAD.sub(" \\1\u00a0", text))
-            width += max(map(len, texts))
-        else:
-            words = [word for cell in cells for word in cell.get_text().split()]
-            width += max(map(len, words), default=0)
+            words += texts
+        width += max(map(len, words), default=0)
     width += 3 * len(columns)  # the space between them
     if width > PORTRAIT:
         _add_class(table, "wide" if width <= LANDSCAPE else "wider")
