@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,18 @@ def test_the_table_says_what_the_records_say(smoke):
         assert row.test_accuracy == pytest.approx(result.test_accuracy)
         right = sum(result.confusion[i][i] for i in range(10))
         assert row.test_accuracy == pytest.approx(100 * right / 500)
+
+
+def test_every_measured_number_of_the_page_carries_its_source(smoke):
+    _, output, _ = smoke
+    page = BeautifulSoup((output / "index.html").read_text(), "html.parser")
+    sourced = page.select(".value[data-source][data-at]")
+    assert len(sourced) > 1000
+    for element in (*sourced, *page.select("#body :is(details, .number)")):
+        element.decompose()
+    measured = re.compile(r"\d\.\d\d|\d,\d\d\d")
+    assert page.select_one("#abstract").find_all(string=measured) == []
+    assert page.select_one("#body").find_all(string=measured) == []
 
 
 def test_a_shortened_report_says_draft_on_every_page(smoke):
