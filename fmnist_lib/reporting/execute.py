@@ -14,7 +14,9 @@ from papermill.exceptions import PapermillExecutionError
 
 from fmnist_lib.errors import UserError
 
-QUIET_KERNEL = "--IPKernelApp.log_level=40"  # errors only; it warns of its loopback connection
+# A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
+# died or a cell failed is told by other means.
+QUIET_KERNEL = "--IPKernelApp.log_level=50"
 Parameters = Mapping[str, str | bool]
 
 
