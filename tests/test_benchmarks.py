@@ -22,7 +22,7 @@ def call(script: str, *arguments: object, **environment: str) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("script", ["throughput.py", "overheads.py"])
+@pytest.mark.parametrize("script", ["throughput.py", "overheads.py", "precision.py", "scaling.py"])
 def test_help(script):
     done = call(script, "--help")
     assert done.returncode == 0, done.stderr

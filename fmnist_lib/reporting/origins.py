@@ -4,7 +4,7 @@ On paper it stands for what the page shows of a single number. It is made of the
 `sources` wrote; the runs and timings themselves have tables of their own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from bs4 import BeautifulSoup, Tag
 
@@ -12,7 +12,7 @@ from fmnist_lib.reporting.numbering import add, new_tag
 from fmnist_lib.reporting.sources import COSTS, PAPER, SETTINGS
 from fmnist_lib.reporting.words import join, names_of
 
-FEW = 3  # records that are named one by one
+FEW = 3  # records or models that are named one by one
 CAPTION = "What the numbers of each section rest on, and the cells of the notebooks that made them."
 
 
@@ -57,7 +57,7 @@ def _row(place: str, values: list[Tag]) -> Tag:
 
 
 def in_words(names: Iterable[str]) -> Iterator[str]:
-    """Sources in words: records by name, or by number and models where there are many."""
+    """Sources in words: by name, or by number where there are many."""
     records: dict[str, list[str]] = {"run": [], "timing": []}
     models, others = [], []
     for name in names:
@@ -70,12 +70,16 @@ def in_words(names: Iterable[str]) -> Iterator[str]:
     for word, own in records.items():
         if len(own) > FEW:
             of = dict.fromkeys(name.removeprefix(COSTS).partition("-")[0] for name in own)
-            yield f"{len(own)} {word}s of {names_of(of)}"
+            yield f"{len(own)} {word}s of {_models(of)}"
         elif own:
             yield join(own)
     if models:
-        yield f"the definition of {names_of(models)}"
+        yield f"the definition of {_models(models)}"
     yield from others
+
+
+def _models(names: Collection[str]) -> str:
+    return names_of(names) if len(names) <= FEW else f"{len(names)} models"
 
 
 def _cells(values: list[Tag]) -> Iterator[Tag | str]:

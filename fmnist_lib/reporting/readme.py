@@ -45,8 +45,9 @@ not edit it.
 
 The same name means the same in every file; an empty cell was not measured. In `tables/table1.csv`
 and `table2.csv` a row is a model: what each run has is there the mean over its `n` runs, and the
-stopping rule is `{rule}`. The CSV files in `figures/` use the same names. A run is shown in
-`results.csv` once for each stopping rule that was followed in it.
+stopping rule is `{rule}`. The CSV files in `figures/` use the same names; behind one, `_std` is the
+sample standard deviation over the runs and `_long` the value at the longer patience. A run is shown
+in `results.csv` once for each stopping rule that was followed in it.
 
 {columns}
 
