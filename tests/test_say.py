@@ -325,7 +325,10 @@ def test_a_figure(notebook):
     )
     kind, data = figure.img["src"].split(",")
     assert kind == "data:image/svg+xml;base64"
-    assert b"<svg" in base64.b64decode(data)
+    svg = base64.b64decode(data).decode()
+    size = re.search(r'<svg [^>]*width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    points = [float(figure.img[side]) * 72 / 96 for side in ("width", "height")]
+    assert points == pytest.approx([float(side) for side in size.groups()], abs=1)
     assert notebook.text == f"Figure: {figure.img['alt']}"
 
 

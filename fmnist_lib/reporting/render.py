@@ -135,6 +135,8 @@ def render_html(notebooks: Sequence[NotebookNode], **front: Unpack[TitleBlock]) 
         _align(table)
     for wide in page.select(".cell table, .cell figure img"):
         _let_scroll(wide)
+    for image in page.select(".cell img"):
+        image["loading"] = "lazy"  # drawn when the reader comes near: most of the opening's time
     failed = _mark_failures(page)
     numbering.resolve_links(page, labels, forgiving=failed)
     _seal(page)

@@ -116,7 +116,9 @@ def show_figure(
     words = plain(inline(alt, **values))
     caption = f"<figcaption>{inline(caption, source=source, **values)}</figcaption>"
     data = base64.b64encode(to_svg(figure)).decode()
-    image = f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{data}">'
+    width, height = (f"{96 * inches:.0f}" for inches in figure.get_size_inches())
+    size = f'width="{width}" height="{height}"'  # its place is kept until it is drawn
+    image = f'<img alt="{escape(words)}" {size} src="data:image/svg+xml;base64,{data}">'
     html = f'<figure class="figure" id="{_identifier("fig", name)}">{image}{caption}</figure>'
     _show(html, f"Figure: {words}")
     plt.close(figure)  # else a notebook that made it through pyplot shows it twice
