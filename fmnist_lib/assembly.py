@@ -5,6 +5,7 @@ Not here: training, and which records there are (`pipeline`, `released`).
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,9 @@ WHOLE = ("index.html", "report.pdf", "README.md", "results.csv", "tables", "figu
 
 def make_pages(job: Job, report: Report) -> None:
     """Make the report from the records in its folder. Raises `RunFailedError`."""
-    publish(job, execute(job, report), report)
+    start = time.perf_counter()
+    notebooks = execute(job, report)
+    publish(job, notebooks, report, seconds=time.perf_counter() - start)
 
 
 def made_from(job: Job) -> str:
@@ -84,8 +87,8 @@ def notebook_parameters(job: Job) -> dict[str, str | bool]:
     }
 
 
-def publish(job: Job, notebooks: Sequence[Path], report: Report) -> None:
-    """Write tables, figures, models, HTML and PDF."""
+def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: float) -> None:
+    """Write tables, figures, models, HTML and PDF; the notebooks took `seconds` to execute."""
     tell("writing tables, figures, models, HTML and PDF")
     results = load_results(RunStore(job.output / "records"), job.configs)
     weights = find_weights(job, results)
@@ -104,6 +107,7 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report) -> None:
         title="Six lightweight classifiers on FashionMNIST, trained again",
         subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”",
         draft=results.draft,
+        seconds=seconds,
     )
     if files.warning:
         report.notices.append(files.warning)

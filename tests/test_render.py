@@ -268,6 +268,12 @@ def test_draft_is_said_only_of_drafts(notebooks, page):
     assert "DRAFT" not in final
 
 
+def test_the_foot_says_how_long_the_notebooks_took(notebooks, page):
+    assert "executed" not in words(page.footer)
+    timed = render.render_html(notebooks, title="Final", seconds=41.6)
+    assert "executed in 42 s" in words(BeautifulSoup(timed, "html.parser").footer)
+
+
 def test_the_same_notebooks_give_the_same_page(notebooks, html):
     before = copy.deepcopy(notebooks)
     assert render.render_html(notebooks, **FRONT) == html

@@ -75,13 +75,14 @@ class PdfUnavailableError(Exception):
 
 
 class TitleBlock(TypedDict, total=False):
-    """What stands above the abstract. Plain text: markup in it is shown, not obeyed."""
+    """What is said of the whole report. Plain text: markup in it is shown, not obeyed."""
 
     title: Required[str]
     subtitle: str
     authors: str
     date: str
     draft: bool  # the report contains a shortened run
+    seconds: float  # that executing the notebooks took
 
 
 class ReportFiles(NamedTuple):
