@@ -1,6 +1,7 @@
 """Train what is missing, run the notebooks, and make the report: `python run_all.py --help`."""
 
 import argparse
+import gc
 import sys
 import warnings
 from pathlib import Path
@@ -30,7 +31,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--profile",
         default="paper",
         metavar="{smoke,paper,study}",
-        help="smoke: shortened runs, two minutes; paper: one run a model (default); "
+        help="smoke: shortened runs, a minute and a half; paper: one run a model (default); "
         "study: five runs a model, patience 20 besides",
     )
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
@@ -228,6 +229,7 @@ def explain(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments()
+    gc.set_threshold(50_000)  # imports and pages make many objects and little garbage: a sixth less
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         return run(options)

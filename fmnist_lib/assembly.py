@@ -7,7 +7,9 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -97,18 +99,21 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: flo
             f"no weights of {names_of(without)} in the report: none here belong to its records; "
             "to have some, train those runs again with --force"
         )
-    write_tables(results, job.output)
-    write_figures(results, job.output / "figures")
-    write_models(results, weights, job.output / MODELS_FOLDER)
-    write_readme(results, job.output)
-    files = write_report(
-        [nbformat.read(path, as_version=4) for path in notebooks],
-        job.output,
-        title="Six lightweight classifiers on FashionMNIST, trained again",
-        subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”",
-        draft=results.draft,
-        seconds=seconds,
-    )
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:  # the pages take longer
+        figures = beside.submit(write_figures, results, job.output / "figures")
+        write_tables(results, job.output)
+        write_models(results, weights, job.output / MODELS_FOLDER)
+        write_readme(results, job.output)
+        files = write_report(
+            [nbformat.read(path, as_version=4) for path in notebooks],
+            job.output,
+            title="Six lightweight classifiers on FashionMNIST, trained again",
+            subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on "
+            "FashionMNIST”",
+            draft=results.draft,
+            seconds=seconds,
+        )
+        figures.result()
     if files.warning:
         report.notices.append(files.warning)
 

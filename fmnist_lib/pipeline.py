@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,11 +166,12 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
 
 def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
     """Time each model once, one after another, now that nothing of ours runs beside it."""
+    load_once = lru_cache(1)(load)  # the models of a profile are timed on the same images
     for config in one_a_model(records):
         if not job.force and has_cost(job, config):
             continue
         tell(f"timing {MODELS[config.model].title} alone")
-        data = load(train_images=config.train_images, test_images=config.test_images)
+        data = load_once(train_images=config.train_images, test_images=config.test_images)
         cost = measure_cost(config, data)
         if cost.busy_percent > BUSY_PERCENT:
             tell(f"the machine was {cost.busy_percent:.0f} % busy with other work: times are high")

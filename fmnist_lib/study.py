@@ -25,7 +25,7 @@ class Profile:
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         "smoke": Profile(
-            "shortened runs that show in two minutes whether everything works",
+            "shortened runs that show in a minute and a half whether everything works",
             settings={"train_images": 640, "test_images": 500, "max_epochs": 2},
         ),
         "paper": Profile("the paper's protocol, one run a model"),

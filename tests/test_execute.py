@@ -4,7 +4,8 @@ import nbformat
 import pytest
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.reporting.execute import execute_notebooks
+from fmnist_lib.reporting import execute as execution
+from fmnist_lib.reporting.execute import execute, execute_notebooks
 
 
 def write_notebook(path, *sources, parameters="number = 1"):
@@ -46,3 +47,34 @@ def test_the_folder_holds_the_new_notebooks_and_nothing_of_this_machine(tmp_path
     execute_notebooks([notebook], folder, {"number": 7}, jobs=1)
     assert [path.name for path in folder.iterdir()] == ["a.ipynb"]
     assert str(tmp_path) not in (folder / "a.ipynb").read_text()
+
+
+def fail_to_start(monkeypatch, times):
+    """Let the first kernels fail as one does whose port was taken; return the list of starts."""
+    starts, start = [], execution.papermill.execute_notebook
+
+    def failing(*arguments, **options):
+        starts.append(arguments)
+        if len(starts) <= times:
+            nbformat.write(nbformat.read(arguments[0], as_version=4), arguments[1])
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", failing)
+    return starts
+
+
+def test_a_kernel_that_did_not_start_is_started_again(tmp_path, monkeypatch):
+    notebook = write_notebook(tmp_path / "a.ipynb", "print(number)")
+    starts = fail_to_start(monkeypatch, 1)
+    assert execute(notebook, tmp_path / "b.ipynb", {"number": 7}) == ""
+    assert len(starts) == 2
+    assert outputs_of(tmp_path / "b.ipynb")[0].text == "7\n"
+
+
+def test_kernels_that_never_start_are_an_error_in_one_line(tmp_path, monkeypatch):
+    notebook = write_notebook(tmp_path / "a.ipynb", "print(number)")
+    starts = fail_to_start(monkeypatch, 99)
+    error = execute(notebook, tmp_path / "b.ipynb", {"number": 7})
+    assert error == "the kernel did not start: Kernel died before replying to kernel_info"
+    assert len(starts) == execution.STARTS

@@ -17,6 +17,7 @@ from fmnist_lib.errors import UserError
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means.
 QUIET_KERNEL = "--IPKernelApp.log_level=50"
+STARTS = 3  # of a kernel: one that starts beside it may take its port at the last moment
 Parameters = Mapping[str, str | bool]
 
 
@@ -56,20 +57,25 @@ def check_parameters(notebook: Path, parameters: Parameters) -> None:
 
 def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
     """Execute one notebook into `target`; return its error in one line, empty for none."""
-    error = ""
-    try:
-        papermill.execute_notebook(
-            notebook,
-            target,
-            dict(parameters),
-            kernel_name="python3",
-            progress_bar=False,
-            extra_arguments=[QUIET_KERNEL],
-        )
-    except PapermillExecutionError as failure:
-        error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
-    except (DeadKernelError, CellTimeoutError) as failure:
-        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    for _ in range(STARTS):
+        error = ""
+        try:
+            papermill.execute_notebook(
+                notebook,
+                target,
+                dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+                extra_arguments=[QUIET_KERNEL],
+            )
+        except PapermillExecutionError as failure:
+            error = f"{failure.ename}: {failure.evalue}".splitlines()[0]
+        except (DeadKernelError, CellTimeoutError) as failure:
+            error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+        except RuntimeError as failure:  # nothing was executed yet
+            error = f"the kernel did not start: {failure}".splitlines()[0]
+            continue
+        break
     clean(target)
     return error
 
