@@ -67,7 +67,7 @@ def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
 
     Nothing else may run on the machine meanwhile; the caller sees to that.
     """
-    busy = psutil.cpu_percent(interval=0.5)  # by others: this process sleeps meanwhile
+    busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
     keep_freed_memory()
     with one_thread():
         environment = describe_environment()

@@ -93,16 +93,11 @@ def load(
     )
 
 
-def raw_images(
-    root: Path | str = DATA, split: str = "test", count: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Images (N, 28, 28) as uint8 and labels (N,) as int64 of "train" or "test", verified.
-
-    All of them, or as many as `count` asks for: those that `load` then holds, in its order.
-    """
+def raw_images(root: Path | str = DATA, split: str = "test") -> tuple[Tensor, Tensor]:
+    """All images (N, 28, 28) as uint8 and labels (N,) as int64 of "train" or "test", verified."""
     if split not in ("train", "test"):
         raise UserError(f"unknown split {split!r}: allowed are 'train' and 'test'")
-    return _choose(*_read(ensure_data(root), split), count, "count")
+    return _read(ensure_data(root), split)
 
 
 def _read(root: Path, split: str) -> tuple[Tensor, Tensor]:

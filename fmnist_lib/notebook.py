@@ -3,11 +3,8 @@
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import UserError
-from fmnist_lib.progress import Progress
 from fmnist_lib.reporting import sources
 from fmnist_lib.reporting.analysis import Results, as_recorded, load_results
 from fmnist_lib.store import RunStore
@@ -64,6 +61,11 @@ def choose_store(configs: list[RunConfig]) -> tuple[RunStore, str]:
 
 def train_here(configs: list[RunConfig]) -> None:
     """Train what this machine's store lacks, in this process, with a progress bar."""
+    # Most readers train nothing: their notebooks need not wait for Dask.
+    from fmnist_lib.checkpoints import Checkpoint
+    from fmnist_lib.cluster import run_many
+    from fmnist_lib.progress import Progress
+
     store = RunStore(paths.RUNS)
     with store.lock():
         missing = [store.with_recorded_rules(c) for c in configs if store.find(c) is None]

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from fmnist_lib import metrics
-from fmnist_lib.data import CLASS_NAMES, raw_images
+from fmnist_lib.data import CLASS_NAMES, load
 from fmnist_lib.errors import UserError
 from fmnist_lib.records import RunRecord
 from fmnist_lib.reporting.analysis import Results
@@ -91,7 +91,7 @@ def confused_examples(
 
 def images_at(results: Results, model: str, indices: Iterable[int]) -> np.ndarray:
     """Images that a model was tested on, by index: (k, 28, 28), 0 (background) to 1."""
-    return _test_part(results.of(model)[0].config.test_images)[0][list(indices)] / 255
+    return _test_part(results.of(model)[0].config.test_images)[0][list(indices)]
 
 
 def true_labels(run: RunRecord) -> np.ndarray:
@@ -101,6 +101,7 @@ def true_labels(run: RunRecord) -> np.ndarray:
 
 @cache
 def _test_part(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The images a run was tested on, (N, 28, 28) as uint8, and their labels (N,)."""
-    images, labels = raw_images(count=test_images)
-    return images.numpy(), labels.numpy()
+    """The images a run was tested on, (N, 28, 28) in [0, 1], and their labels (N,)."""
+    data = load(train_images=1, test_images=test_images)
+    images = data.test_images.squeeze(1) * data.std + data.mean
+    return images.clamp(0, 1).numpy(), data.test_labels.numpy()
