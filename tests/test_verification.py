@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -325,7 +326,8 @@ def no_drawing(monkeypatch):
     """Leave out what takes long and has tests of its own: notebooks, HTML and PDF, figures."""
     nothing = type("Files", (), {"warning": ""})()
     monkeypatch.setattr(assembly, "execute", lambda job, report: [])
-    monkeypatch.setattr(assembly, "write_figures", lambda *_: None)
+    monkeypatch.setattr(assembly, "write_figures", lambda *_: None)  # no other process has that
+    monkeypatch.setattr(assembly, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     monkeypatch.setattr(assembly, "write_report", lambda *_, **__: nothing)
 
 
