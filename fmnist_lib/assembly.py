@@ -7,15 +7,14 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
 
 from fmnist_lib import paths
 from fmnist_lib.job import Job, Report, fail, tell
+from fmnist_lib.processes import fresh_processes
 from fmnist_lib.records import Arrays, DamagedRecordError
 from fmnist_lib.reporting.analysis import Results, load_results
 from fmnist_lib.reporting.execute import execute_notebooks
@@ -99,7 +98,7 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: flo
             f"no weights of {names_of(without)} in the report: none here belong to its records; "
             "to have some, train those runs again with --force"
         )
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:  # the pages take longer
+    with fresh_processes(1) as beside:  # the pages take longer
         figures = beside.submit(write_figures, results, job.output / "figures")
         write_tables(results, job.output)
         write_models(results, weights, job.output / MODELS_FOLDER)

@@ -327,7 +327,7 @@ def no_drawing(monkeypatch):
     nothing = type("Files", (), {"warning": ""})()
     monkeypatch.setattr(assembly, "execute", lambda job, report: [])
     monkeypatch.setattr(assembly, "write_figures", lambda *_: None)  # no other process has that
-    monkeypatch.setattr(assembly, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(assembly, "fresh_processes", ThreadPoolExecutor)
     monkeypatch.setattr(assembly, "write_report", lambda *_, **__: nothing)
 
 

@@ -3,8 +3,6 @@
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -13,6 +11,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from fmnist_lib.errors import UserError
+from fmnist_lib.processes import fresh_processes
 
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means.
@@ -34,7 +33,7 @@ def execute_notebooks(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".notebooks-") as scratch,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,  # one event loop each
+        fresh_processes(jobs) as pool,  # one event loop each
     ):
         targets = [Path(scratch) / notebook.name for notebook in notebooks]
         errors = list(pool.map(execute, notebooks, targets, [parameters] * len(targets)))
