@@ -22,7 +22,9 @@ def call(script: str, *arguments: object, **environment: str) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("script", ["throughput.py", "overheads.py", "precision.py", "scaling.py"])
+@pytest.mark.parametrize(
+    "script", ["throughput.py", "operations.py", "overheads.py", "precision.py", "scaling.py"]
+)
 def test_help(script):
     done = call(script, "--help")
     assert done.returncode == 0, done.stderr
@@ -123,3 +125,29 @@ def test_overheads_names_every_stage():
     assert done.returncode == 0, done.stderr
     for stage in ("planning", "start", "training", "between", "evaluation", "end", "writing"):
         assert done.stdout.count(f"| {stage} |") == 2  # in this process, on a cluster
+
+
+def test_operations_have_a_place_each(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import operations
+
+    names = {
+        "aten::mkldnn_convolution": "convolutions",
+        "aten::convolution_backward": "convolutions",
+        "aten::addmm": "matrix products",
+        "aten::native_batch_norm_backward": "normalisation",
+        "aten::max_pool2d_with_indices": "pooling",
+        "aten::_fused_adam_": "optimiser",
+        "aten::copy_": operations.REST,
+    }
+    assert {name: operations.kind_of(name) for name in names} == names
+
+
+def test_operations_shares_add_up_to_the_step():
+    done = call("operations.py", "--models", "lenet5")
+    assert done.returncode == 0, done.stderr
+    cells = done.stdout.splitlines()[-1].split("|")[2:-1]
+    shares = [int(cell.strip(" %")) for cell in cells[1:-1]]
+    assert sum(shares) == pytest.approx(100, abs=len(shares) / 2)  # each is rounded
+    assert shares[0] > 0  # it has convolutions
+    assert 0 < int(cells[-1].strip(" %")) <= 100
