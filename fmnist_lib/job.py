@@ -61,13 +61,26 @@ class RunFailedError(Exception):
 
 
 def check_output(job: Job) -> None:
-    """Raise `UserError` unless the output folder can be written to."""
+    """Raise `UserError` unless the output folder can be written to and nothing is lost by it.
+
+    A report replaces what is in its folder: so it must be new, empty or an earlier report's, which
+    has records in any case; and none of the project's own.
+    """
+    folder = job.output.resolve()
+    kept = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if job.release else [paths.REPORT])]
+    if paths.ROOT.is_relative_to(folder) or any(folder.is_relative_to(p.resolve()) for p in kept):
+        raise UserError(f"output: {folder} belongs to the project; allowed: a folder of its own")
     try:
-        job.output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=job.output):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
+        others = any(not path.name.startswith(".") for path in folder.iterdir())
     except OSError as error:
-        raise UserError(f"output: cannot write to {job.output} ({error.strerror})") from None
+        raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None
+    if others and not (folder / "records").is_dir():
+        raise UserError(
+            f"output: {folder} holds other files; allowed: a new or empty folder, or a report's"
+        )
 
 
 def fail(job: Job, report: Report, message: str) -> None:
@@ -75,6 +88,7 @@ def fail(job: Job, report: Report, message: str) -> None:
     report.failures.append(message)
     if not job.keep_going:
         raise RunFailedError(message)
+    tell(f"failed: {message}")  # at once: the end may be far, or never come
 
 
 def tell(message: str) -> None:

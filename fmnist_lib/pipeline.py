@@ -72,6 +72,8 @@ def make_report(job: Job) -> Report:
     with job.store.lock():
         job = settle_engines(job)
         runs = train_missing(job, report)
+        if not runs:
+            raise RunFailedError("no run succeeded; there is nothing to report")
         job = settle_engines(job)  # after a fallback
         measure_missing(job, [run.record for run in runs])
         collect(job, runs)

@@ -23,7 +23,10 @@ def check_release(job: Job) -> None:
         )
     if job.models != list(MODELS):
         raise UserError("release: needs all models; leave --models out")
-    if git("status", "--porcelain") != "":
+    if job.keep_going:
+        raise UserError("release: needs every run; leave --keep-going out")
+    # What an interrupted release has left in report/ is made anew.
+    if git("status", "--porcelain", "--", ".", ":(exclude)report") != "":
         raise UserError("release: needs a git checkout without uncommitted changes")
 
 

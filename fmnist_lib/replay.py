@@ -55,7 +55,7 @@ def verify(
             else judge_record(record, config, released, scratch, known, quick=quick)
             for record in claims.records
         ]
-    keep_results([config.name for config in configs.values()], scratch)
+        keep_results([config.name for config in configs.values()], scratch)
     verdicts += [Verdict(name, DIFFERS, causes=(why,)) for name, why in claims.damaged.items()]
     return sorted(verdicts, key=lambda verdict: verdict.name)
 

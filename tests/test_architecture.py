@@ -14,6 +14,7 @@ LIBRARY = ROOT / "fmnist_lib"
 MAY_IMPORT = {
     "errors": set(),
     "paths": set(),
+    "processes": set(),
     "models": set(),
     "metrics": set(),
     "sources": set(),
@@ -40,11 +41,12 @@ MAY_IMPORT = {
     "verification": {"config", "experiment", "records"},
     "replay": {"checkpoints", "cluster", "config", "environment", "errors", "progress", "records"}
     | {"store", "verification"},
-    "reporting": {"config", "data", "errors", "metrics", "models", "paths", "records", "store"},
+    "reporting": {"config", "data", "errors", "metrics", "models", "paths", "processes", "records"}
+    | {"store"},
     "notebook": {"checkpoints", "cluster", "config", "errors", "paths", "progress", "reporting"}
     | {"store", "study"},
     "job": {"config", "errors", "models", "paths", "store"},
-    "assembly": {"job", "paths", "records", "reporting", "store"},
+    "assembly": {"job", "paths", "processes", "records", "reporting", "store"},
     "released": {"assembly", "config", "environment", "errors", "job", "models", "notebook"}
     | {"reporting", "store", "study"},
     "pipeline": {"assembly", "checkpoints", "cluster", "config", "cost", "data", "engine"}
@@ -61,6 +63,7 @@ OPEN_TO_REPORTING = {
 OUTSIDE = {
     "errors": set(),
     "paths": set(),
+    "processes": set(),
     "config": {"pydantic", "torch"},
     "metrics": {"torch", "torchmetrics"},
     "training": {"torch"},

@@ -2,11 +2,11 @@
 
 import pytest
 
-from fmnist_lib import released
+from fmnist_lib import assembly, paths, pipeline, released
 from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
-from fmnist_lib.job import Job
+from fmnist_lib.job import Job, Report, RunFailedError, check_output
 from fmnist_lib.pipeline import one_a_model, state_of
 from fmnist_lib.released import check_release
 from fmnist_lib.store import RunStore
@@ -72,3 +72,62 @@ def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):
     wanted = config.model_copy(update={"stops": (Stop(patience=7),)})
     assert store.find(wanted) is None
     assert store.with_recorded_rules(wanted).stops == (Stop(patience=7), Stop())
+
+
+# --- the folder of a report ---
+
+
+def job_into(folder, **settings):
+    return Job(profile="smoke", configs=plan("smoke", models="lenet5"), output=folder, **settings)
+
+
+@pytest.mark.parametrize("name", ["ROOT", "NOTEBOOKS", "REPORT", "RUNS", "DATA"])
+def test_a_report_never_goes_into_a_folder_of_the_project(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(paths, name, tmp_path / "own")
+    for folder in (tmp_path / "own", tmp_path if name == "ROOT" else tmp_path / "own" / "part"):
+        with pytest.raises(UserError, match=r"output: .* belongs to the project"):
+            check_output(job_into(folder))
+        assert not (tmp_path / "own").exists()
+
+
+def test_a_report_never_goes_where_other_files_lie(tmp_path):
+    (tmp_path / "models").mkdir()
+    with pytest.raises(UserError, match=r"output: .* holds other files"):
+        check_output(job_into(tmp_path))
+    (tmp_path / "records").mkdir()  # it is an earlier report's
+    check_output(job_into(tmp_path))
+    check_output(job_into(tmp_path / "new"))
+
+
+def test_a_report_that_was_cut_short_is_not_taken_for_the_one_before(tmp_path, monkeypatch):
+    def stop(job, report):
+        raise KeyboardInterrupt
+
+    (tmp_path / assembly.MADE_FROM).write_text("an earlier report's digest")
+    monkeypatch.setattr(assembly, "execute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        assembly.make_pages(job_into(tmp_path), Report(tmp_path))
+    assert not (tmp_path / assembly.MADE_FROM).exists()
+
+
+def test_when_every_run_failed_the_report_before_is_left_alone(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out"
+    (output / "records").mkdir(parents=True)
+    (output / "records" / "kept").touch()
+
+    def fail_all(configs, **options):
+        return ((config, ValueError("no luck")) for config in configs)
+
+    monkeypatch.setattr(pipeline, "run_many", fail_all)
+    job = job_into(output, keep_going=True, store=RunStore(tmp_path / "runs"))
+    with pytest.raises(RunFailedError, match="no run succeeded"):
+        pipeline.make_report(job)
+    assert (output / "records" / "kept").exists()
+    assert "ValueError: no luck" in capsys.readouterr().err
+
+
+def test_a_release_needs_every_run(monkeypatch):
+    monkeypatch.setattr(released, "git", lambda *arguments: "")
+    job = Job(profile="paper", configs=plan("paper"), output=paths.REPORT, keep_going=True)
+    with pytest.raises(UserError, match="leave --keep-going out"):
+        check_release(job)
