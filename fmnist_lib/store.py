@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import safetensors.numpy
@@ -247,6 +247,12 @@ class RunStore:
     def runs(self) -> list[RunRecord]:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
         return [self.read(name) for name in self.names()]
+
+    def readable(self) -> Iterator[RunRecord]:
+        """Yield all runs but damaged ones; whoever needs one of those is told of it then."""
+        for name in self.names():
+            with suppress(DamagedRecordError):
+                yield self.read(name)
 
     def costs(self) -> list[CostRecord]:
         """Return all cost records but damaged ones, of which `find_cost` tells."""

@@ -50,7 +50,17 @@ MAY_IMPORT = {
     "released": {"assembly", "config", "environment", "errors", "job", "models", "notebook"}
     | {"reporting", "store", "study"},
     "pipeline": {"assembly", "checkpoints", "cluster", "config", "cost", "data", "engine"}
-    | {"forecast", "job", "models", "progress", "records", "released", "reporting", "store"},
+    | {
+        "environment",
+        "forecast",
+        "job",
+        "models",
+        "progress",
+        "records",
+        "released",
+        "reporting",
+        "store",
+    },
     "start": {"config", "forecast", "models", "paths", "records", "store", "study"},
 }
 

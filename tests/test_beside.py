@@ -158,7 +158,9 @@ def test_machines_and_runs_are_listed(results):
     assert machine["Models timed there"] == 1
     runs = protocol.runs(results)
     assert list(runs.name) == [run.name for run in results.runs]
-    assert set(runs.started) == {"2026-01-01 10:00"}
+    assert set(runs.finished) == {"2026-01-01 10:01"}
+    assert list(runs.epochs) == [len(run.history) for run in results.runs]
+    assert list(runs.digest) == [results.kept(run).digest[:12] for run in results.runs]
     assert set(runs.commit) == {"c0ffee"}
     assert not pd.isna(runs.minutes).any()
     settings = protocol.configurations(results)

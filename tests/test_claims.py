@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import reported_over
 
 from fmnist_lib.reporting.claims import CLAIMS, judge_claims, pareto_front
 from fmnist_lib.reporting.judging import Interval, Outcome
@@ -88,7 +89,7 @@ def test_the_papers_own_numbers(results, claim, expected):
 
 
 def test_the_papers_close_calls_are_undecided_over_10_000_images():
-    results = reported_results(10_000)
+    results = reported_over(10_000)
     assert {claim.id for claim in CLAIMS if claim.judge(results).outcome == UNDECIDED} == {
         "C1",
         "C2",
@@ -299,7 +300,7 @@ def test_missing_numbers_are_named_not_guessed(results, hole):
 
 
 def test_the_table_of_claims(results, history):
-    judged = judge_claims(reported_results(10_000), history)
+    judged = judge_claims(reported_over(10_000), history)
     assert list(judged) == ["id", "claim", "where", "in_paper", "outcome", "evidence"]
     assert len(judged) == 20
     assert set(judged.outcome) | set(judged.in_paper) <= set(map(str, Outcome))

@@ -54,7 +54,7 @@ def test_the_headline_of_one_run_is_about_the_test_images(results_of):
     assert found.was == "was"
     assert found.over == "over the 100 test images"
     assert found.compared == f"{98 - REPORTED['lenet5'].test_accuracy:.2f} points above"
-    assert found.inside == "below"  # where the paper's figure lies
+    assert found.expected == "A single run does not tell how much of that is chance."
     assert "not what another seed would" in found.caveat
 
 
@@ -67,7 +67,9 @@ def test_the_headline_of_several_runs_is_about_the_seeds(results_of):
     assert found.counted == "3 shortened runs together"
     assert (found.was, found.first_seed) == ("was on average", 0)
     assert found.over == "over seeds and the 100 test images"
-    assert found.inside == "inside"
+    low, high = 90 - 4.968275, 90 + 4.968275  # t with 2 degrees of freedom × √(1 + 1/3)
+    assert f"{low:.2f} to {high:.2f} % is to be expected" in found.expected
+    assert found.expected.endswith("the paper's figure lies inside that range.")
     assert "what other seeds and what other test images" in found.caveat
 
 

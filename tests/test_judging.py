@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from made_up import reported_over
 
 from fmnist_lib.reporting.judging import (
     TIME_MARGIN,
@@ -16,9 +17,7 @@ from fmnist_lib.reporting.paper import reported_results
 
 def test_unpaired_interval_against_a_simulation():
     """Newcombe's interval for 91.10 − 91.55 % covers 95 % of simulated differences."""
-    low, high = Measured(reported_results(10_000)).accuracy_difference(
-        "resnet_mini", "mobilenet_lite"
-    )
+    low, high = Measured(reported_over(10_000)).accuracy_difference("resnet_mini", "mobilenet_lite")
     generator = np.random.default_rng(0)
     simulated = (
         generator.binomial(10_000, 0.9110, 20_000) - generator.binomial(10_000, 0.9155, 20_000)
@@ -27,7 +26,7 @@ def test_unpaired_interval_against_a_simulation():
 
 
 def test_paired_interval_is_taken_as_given():
-    measured = Measured(reported_results(10_000), pairs=lambda *of: (0.1, 0.2))
+    measured = Measured(reported_over(10_000), pairs=lambda *of: (0.1, 0.2))
     assert measured.accuracy_difference("lenet5", "vit_tiny") == Interval(0.1, 0.2)
     assert measured.more_accurate("lenet5", "vit_tiny") is True
     assert measured.gap_lead("lenet5", "vit_tiny", "gap_eval") == Interval(0.1, 0.2)

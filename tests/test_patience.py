@@ -51,7 +51,7 @@ def test_what_was_kept_at_both_stands_in_one_row(results):
     assert (vit.test_accuracy, vit.test_accuracy_long, vit.gain) == (59.5, 80.5, 21)
     assert vit.test_accuracy_long_std == pytest.approx(np.sqrt(0.5))
     assert (mobilenet.later, mobilenet.best_epoch_long, mobilenet.gain) == (0, 2, 0)
-    assert mobilenet.gain_low < 0 < mobilenet.gain_high
+    assert mobilenet.gain_low == mobilenet.gain_high == 0  # the same weights, on any images
     assert vit.gain_low < 21 - 12.706 < 21 + 12.706 < vit.gain_high  # 20 and 22: t, and the images
 
 
@@ -66,9 +66,22 @@ def test_the_effect_in_words(results):
     assert (found.shorter, found.longer, found.runs, found.later) == (2, 4, 4, 2)
     assert (found.most_model, found.most, found.least) == ("ViT-Tiny", 21, 0)
     assert found.lost == "none"
+    assert (found.largest, found.cut) == (
+        21,
+        "2 of 4 runs reached the limit of 100 epochs before the longer patience was used up.",
+    )
     assert found.factor == (6 + 6 + 6 + 6) / (4 + 4 + 4 + 4)
     assert "what a longer patience adds" in standing.shown(results).new
-    assert standing.judged(results).set_index("id").outcome["C12"] != "not tested here"
+    # ViT-Tiny gains, MobileNet-Lite nothing: a claim about both does not hold.
+    assert standing.judged(results).set_index("id").outcome["C12"] == "does not hold"
+
+
+def test_the_largest_change_may_be_a_loss(tmp_path):
+    store = RunStore(tmp_path)
+    configs = [both(store, "lenet5", 0, 10, 9), both(store, "vit_tiny", 0, 10, 40)]
+    found = patience.effect(load_results(store, configs, rule=SHORT.name))
+    assert (found.least, found.most) == (-30, 1)
+    assert (found.most_model, found.largest) == ("ViT-Tiny", -30)
 
 
 def test_only_runs_that_hold_both_rules_count(tmp_path):

@@ -190,6 +190,23 @@ def test_rows_have_addresses_of_their_own(results):
     assert sources.rows(frame[:0]) == []
 
 
+def test_a_row_a_run_and_rule_is_named_by_both(results):
+    run = results.runs[0].name
+    frame = pd.DataFrame({"run": [run, run], "stop": ["test_loss-p5", "test_loss-p20"]})
+    assert [row.name for row in sources.rows(frame)] == [
+        f"{run}-test_loss-p5",
+        f"{run}-test_loss-p20",
+    ]
+    assert [row.name for row in sources.rows(frame[:1])] == [run]
+
+
+def test_a_row_that_has_its_models_title_alone_rests_on_that_models_runs(notebook, results):  # noqa: F811
+    row = pd.DataFrame({"title": ["ViT-Tiny"], "gap": [3.2]}).iloc[0]
+    say("{row.gap:.1f}", row=row)
+    (run,) = results.of("vit_tiny")
+    assert notebook.page.select_one(".value")["data-source"] == run.name
+
+
 def test_hostile_text_stays_within_its_attribute(notebook, results):  # noqa: F811
     hostile = '"><img src=x onerror=alert(1)>'
     say("{d[" + hostile + "]}", d={hostile: "v"}, source=hostile)
@@ -209,9 +226,9 @@ def test_how_the_report_was_made_is_told_from_the_records(results, monkeypatch, 
     monkeypatch.setattr(protocol.paths, "REPORT", tmp_path / "none")
     made = protocol.making(results, "paper")
     assert made.command == "python run_all.py --profile paper --seeds 0-1 --models lenet5,vit_tiny"
-    assert made.hours == pytest.approx(3 * 90 / 3600)
+    assert made.hours == pytest.approx(3 * 60.6 / 3600)
     assert (made.runs, made.timed) == ("3 runs", "one model")
-    assert (made.first, made.last) == ("2026-01-01 10:00", "2026-01-01 10:01")
+    assert (made.first, made.last) == ("2026-01-01 10:01", "2026-01-01 10:01")
     assert made.released.endswith("not in it: 3.")
 
 

@@ -29,7 +29,7 @@ def test_agreement_with_the_paper(three):
     found = standing.agreement(three)
     assert (found.models, found.within, found.beyond) == (3, 2, "ViT-Tiny")
     assert (found.farthest, found.largest) == ("ViT-Tiny", "38.09 points below")
-    assert found.inside == 2
+    assert found.expected == "A single run does not tell how much of that is chance."
     assert found.our_order == "ResNet-Mini, LeNet-5 and ViT-Tiny"
     assert found.paper_order == "ResNet-Mini, LeNet-5 and ViT-Tiny"
     differences = [89 - 89.07, 90 - 91.10, 50 - 88.09]
@@ -37,6 +37,13 @@ def test_agreement_with_the_paper(three):
     assert (found.epochs_model, found.epochs_ours) == ("ResNet-Mini", 2)
     assert (found.epochs_least, found.epochs_most) == (14, 27)
     assert found.epochs_paper == REPORTED["resnet_mini"].best_epoch
+
+
+def test_agreement_of_several_runs_asks_what_one_more_would_give(results_of):  # noqa: F811
+    accuracies = {("lenet5", 0): 89, ("lenet5", 1): 90, ("vit_tiny", 0): 50, ("vit_tiny", 1): 51}
+    runs = [run_of(model, accuracy, seed=seed) for (model, seed), accuracy in accuracies.items()]
+    results = results_of(*runs)
+    assert standing.agreement(results).expected.endswith("for 1 of 2 models.")
 
 
 def test_a_lead_is_clear_only_if_the_images_tell(three):

@@ -6,7 +6,6 @@ of a model that was not timed) is NaN in the frame and an empty cell in its CSV 
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +15,15 @@ import pandas as pd
 from fmnist_lib.config import RunConfig, Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import CostRecord, DamagedRecordError, Environment, RunRecord, StopResult
-from fmnist_lib.reporting.intervals import Interval, combined, t_interval
+from fmnist_lib.records import CostRecord, Environment, RunRecord, StopResult
+from fmnist_lib.reporting.images import right
+from fmnist_lib.reporting.intervals import (
+    Interval,
+    combined,
+    next_interval,
+    share_interval,
+    t_interval,
+)
 from fmnist_lib.reporting.paper import TRAIN_IMAGES, wilson_interval
 from fmnist_lib.store import RunStore
 
@@ -103,10 +109,7 @@ def as_recorded(
     `free` names settings that change rounding and speed but not the experiment. A run the store
     does not have in any way stays as it is.
     """
-    recorded = {}
-    for name in store.names():
-        with suppress(DamagedRecordError):  # counts as absent here; whoever needs it says so
-            recorded[name] = store.read(name).config
+    recorded = {run.name: run.config for run in store.readable()}
     alike = {_settings(config, free): config for config in recorded.values()}
     return [
         config if config.name in recorded else alike.get(_settings(config, free), config)
@@ -133,7 +136,7 @@ def _newest_costs(store: RunStore, variants: Mapping[str, dict]) -> dict[str, Co
 
 
 def run_table(results: Results) -> pd.DataFrame:
-    """One row a run, at the stopping rule; `wall_seconds` is the whole run, evaluation included."""
+    """One row a run, at the stopping rule; `wall_seconds` is that of the whole run."""
     rows = []
     for run in results.runs:
         kept = results.kept(run)
@@ -141,12 +144,11 @@ def run_table(results: Results) -> pd.DataFrame:
             {
                 "model": run.config.model,
                 "seed": run.config.seed,
-                "n_test": int(np.sum(kept.confusion)),
                 **kept.model_dump(include={"best_epoch", "epochs", "fired", *METRICS, *EVALUATED}),
                 "parameters": run.parameters,
                 "macs": run.macs,
                 "checkpoint_bytes": run.checkpoint_bytes,
-                "wall_seconds": wall_seconds(run.environment),
+                "wall_seconds": run_seconds(run),
                 "key": run.key,
                 "name": run.name,
             }
@@ -181,8 +183,17 @@ def _to_whole_epoch(config: RunConfig) -> float:
     return TRAIN_IMAGES / images
 
 
+def run_seconds(run: RunRecord) -> float:
+    """How long all epochs of a run took, each with its test pass.
+
+    Not from start to end: a run that was interrupted has paused between, and some of it may have
+    been trained twice.
+    """
+    return sum(row.train_seconds + row.inference_ms / 1000 for row in run.history)
+
+
 def wall_seconds(environment: Environment) -> float:
-    """How long something took, from its start to its end."""
+    """How long a timing took, from its start to its end."""
     started, finished = map(pd.Timestamp, (environment.started, environment.finished))
     return max(0.0, (finished - started).total_seconds())  # a clock may have been set back
 
@@ -196,7 +207,9 @@ def table1(results: Results) -> pd.DataFrame:
     `train_*` are the running values at the best epoch, `train_*_eval` the re-evaluated ones. Once a
     model has several runs every metric has a `_std` column beside it (sample standard deviation,
     NaN for a model with one run). `test_accuracy_low` and `_high` are a 95 % interval: for one run
-    over the test images (Wilson), for several that `combined` with the one over the seeds (t).
+    over the test images (Wilson), for several over the images (`share_interval`) and the seeds
+    (t), `combined`. `next_run_low` and `_high`, there once a model has several runs, say where the
+    test accuracy of one more run on the same images is to be expected (`next_interval`).
     """
     runs = run_table(results)
     several = runs.model.duplicated().any()
@@ -207,7 +220,10 @@ def table1(results: Results) -> pd.DataFrame:
             row[metric] = _mean(own[metric])
             if several:
                 row[f"{metric}_std"] = own[metric].std(ddof=1)
-        row["test_accuracy_low"], row["test_accuracy_high"] = _accuracy_interval(own)
+        row["test_accuracy_low"], row["test_accuracy_high"] = _accuracy_interval(results, model)
+        if several:
+            ends = next_interval(own.test_accuracy) if len(own) > 1 else (np.nan, np.nan)
+            row["next_run_low"], row["next_run_high"] = ends
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -219,8 +235,9 @@ def table2(results: Results) -> pd.DataFrame:
     images, `latency_ms_*` for single images; `_std` is the sample standard deviation over blocks or
     passes. `n` and `epochs` are the number of runs and their mean length (with `epochs_std` as in
     Table 1), `total_train_seconds` is mean × epochs, `train_us_per_parameter` is in microseconds.
-    `train_seconds_in_runs` is the mean epoch of the runs themselves, scaled alike, and `ratio` that
-    over the time alone. What a model that was not timed lacks is NaN.
+    `train_seconds_in_runs` is the median epoch of the runs themselves, scaled alike (a mean would
+    be that of a few disturbed ones), and `ratio` that over the time alone. What a model that was
+    not timed lacks is NaN.
     """
     rows = []
     several = len(results.runs) > len(results.models)
@@ -229,7 +246,7 @@ def table2(results: Results) -> pd.DataFrame:
         runs = results.of(model)
         times = _times(results.costs.get(model))
         lengths = pd.Series([results.kept(run).epochs for run in runs])
-        epochs, in_runs = _mean(lengths), float(np.mean(in_runs_of[model]))
+        epochs, in_runs = _mean(lengths), float(np.median(in_runs_of[model]))
         alone = times["train_seconds_mean"]
         row = {"model": model, "n": len(runs), **{name: times[name] for name in TIMES[:4]}}
         row |= {"epochs": epochs} | ({"epochs_std": lengths.std(ddof=1)} if several else {})
@@ -269,13 +286,15 @@ def _mean(values: pd.Series) -> float | int:
     return values.mean() if len(values) > 1 else values.iloc[0]
 
 
-def _accuracy_interval(runs: pd.DataFrame) -> Interval:
-    """As in `table1`. The part of the test images is that of one run: they are the same in all."""
-    mean = runs.test_accuracy.mean()
-    over_images = wilson_interval(mean, runs.n_test.iloc[0])
+def _accuracy_interval(results: Results, model: str) -> Interval:
+    """As in `table1`."""
+    runs = results.of(model)
+    accuracies = [results.kept(run).test_accuracy for run in runs]
     if len(runs) == 1:
-        return over_images
-    low, high = combined(mean, t_interval(runs.test_accuracy), over_images)
+        return wilson_interval(*accuracies, int(np.sum(results.kept(runs[0]).confusion)))
+    shares = np.mean([right(results.store, run, results.rule) for run in runs], axis=0)
+    mean = float(np.mean(accuracies))
+    low, high = combined(mean, t_interval(accuracies), share_interval(shares))
     return max(low, 0.0), min(high, 100.0)
 
 
@@ -292,17 +311,14 @@ def _times(cost: CostRecord | None) -> dict[str, float]:
 
 
 def provenance(results: Results) -> pd.DataFrame:
-    """One row a run: name, model, seed, epochs, when, how long, result digest, commit."""
+    """One row a run: name, model, seed, when it ended, how long it took, commit."""
     return pd.DataFrame(
         {
             "name": run.name,
             "model": run.config.model,
             "seed": run.config.seed,
-            "epochs": results.kept(run).epochs,
-            "started": run.environment.started,
             "finished": run.environment.finished,
-            "minutes": wall_seconds(run.environment) / 60,
-            "digest": run.result_digest[:12],
+            "minutes": run_seconds(run) / 60,
             "commit": run.environment.commit,
             "dirty": run.environment.dirty,
         }

@@ -18,7 +18,7 @@ Its architecture and what was found about it are in its [notebook](../../noteboo
 {results}
 
 Measured on {runs} ({seeds}), at the best epoch by the stopping rule `{rule}`; the interval is that
-{over}. {ranked} Every run by itself is in [`results.csv`](../../results.csv).
+{over}. {spread} {ranked} Every run by itself is in [`results.csv`](../../results.csv).
 
 ## Data and protocol
 
@@ -48,7 +48,7 @@ anything it is shown one of its ten classes.
 
 WITH_WEIGHTS = """
 `weights.safetensors` holds those of seed {seed} at its best epoch, which classify {accuracy:.2f} %
-of the test images correctly. They are the first seed's, not those of the best run. The run is
+of the test images correctly. They are the first seed's, whatever others reached. The run is
 `{run}`. SHA-256 of the file:
 
     {digest}
@@ -70,6 +70,12 @@ model = build_model("{model}"{options})
 load_model(model.eval(), "weights.safetensors")
 print(CLASS_NAMES[model(load(train_images=1, test_images=1).test_images).argmax()])
 """
+
+SPREAD = (
+    "± is the standard deviation, of times over repeated timings, in the paper over the epochs of a"
+    " run."
+)
+SPREADS = f"{SPREAD.removesuffix('.')}; of all else it is that over the runs."
 
 MEASURES = {  # of `beside.result` and `beside.times`: format and heading
     "test_accuracy": (".2f", "Test accuracy (%)"),
@@ -98,6 +104,7 @@ def model_card(results: Results, model: str, weights_sha256: str) -> str:
         seeds=f"{'seeds' if len(runs) > 1 else 'seed'} {join(run.config.seed for run in runs)}",
         rule=results.rule,
         over=found.over,
+        spread=SPREADS if len(runs) > 1 else SPREAD,
         ranked=f"It does best on {best.name} (F1 {best.f1:.1f} %), worst on {worst.name} "
         f"({worst.f1:.1f} %).",
         settings=table(

@@ -55,9 +55,16 @@ _DESCRIBED = {
     "test_accuracy_low": (
         "%",
         "lower end of the 95 % interval: for one run over other test images (Wilson's); for the "
-        "mean of several over other seeds as well (Wilson's and t's reaches added up as squares)",
+        "mean of several over other seeds as well (the reaches of Agresti and Coull's interval "
+        "over the images and of t's over the runs, added up as squares)",
     ),
     "test_accuracy_high": ("%", "its upper end"),
+    "next_run_low": (
+        "%",
+        "from where on the test accuracy of one more run on the same test images is to be "
+        "expected with 95 % probability (prediction interval over the seeds)",
+    ),
+    "next_run_high": ("%", "up to where"),
     "test_accuracy_paper": ("%", "what the paper reports"),
     "gain": ("points", "in test accuracy, of the longer patience"),
     "gain_low": ("points", "lower end of its 95 % interval"),
@@ -76,9 +83,13 @@ _DESCRIBED = {
     "macs": ("", "multiply-accumulates in the forward pass of one image"),
     "checkpoint_bytes": ("bytes", "size of the weights as a file"),
     "peak_memory_mib": ("MiB", "most memory of the process that trained, earlier runs included"),
-    "wall_seconds": ("s", "the whole run, until its last rule stopped, evaluation included"),
-    "train_seconds": ("s", "training this epoch, other runs beside it"),
-    "inference_ms": ("ms", "testing once after this epoch, other runs beside it"),
+    "wall_seconds": (
+        "s",
+        "all epochs of the whole run, until its last rule stopped, with the test after each and "
+        "whatever else ran on the machine",
+    ),
+    "train_seconds": ("s", "training this epoch, with whatever else ran on the machine"),
+    "inference_ms": ("ms", "testing once after this epoch, likewise"),
     "train_seconds_mean": ("s", "training an epoch of 60,000 images, alone on the machine"),
     "train_seconds_std": ("s", "its standard deviation over timed blocks"),
     "inference_ms_mean": ("ms", "classifying the test images once, alone on the machine"),
@@ -87,7 +98,10 @@ _DESCRIBED = {
     "latency_ms_p90": ("ms", "its 90th percentile"),
     "total_train_seconds": ("s", "`train_seconds_mean` × `epochs`"),
     "train_us_per_parameter": ("µs", "`train_seconds_mean` over `parameters`"),
-    "train_seconds_in_runs": ("s", "mean epoch of the runs themselves, other runs beside them"),
+    "train_seconds_in_runs": (
+        "s",
+        "median epoch of the runs themselves, with whatever else ran on the machine",
+    ),
     "ratio": ("", "`train_seconds_in_runs` over `train_seconds_mean`"),
     "pareto": ("", "whether no other model is both cheaper and at least as accurate"),
     "cost": ("", "file in `records/costs/` that the times alone on the machine come from"),

@@ -27,6 +27,7 @@ SEVERAL_SEEDS = (
     " the first part alone."
 )
 
+ONE_RUN = "A single run does not tell how much of that is chance."
 ONE_CURVE = "Each line is one run."
 SEVERAL_CURVES = (
     "A thick line is the mean of the runs over the epochs that all of them have, thin lines are"
@@ -83,7 +84,7 @@ class Headline:
     was: str  # `was` or, of several runs, `was on average`
     over: str  # what the interval of the accuracy is over
     compared: str  # our accuracy with the paper's
-    inside: str  # where the paper's accuracy lies to our interval
+    expected: str  # what another seed would give, and whether the paper's accuracy fits in
     counted: str  # over which runs mistakes are counted
     first_seed: int  # of the run that single images are shown of
     curves: str  # how the runs are drawn over the epochs
@@ -108,11 +109,19 @@ def headline(results: Results, model: str) -> Headline:
         was="was" if single else "was on average",
         over=f"over {'the' if single else 'seeds and the'} {images:,} test images",
         compared=compared(ours.test_accuracy, paper.test_accuracy),
-        inside=position(paper.test_accuracy, ours.test_accuracy_low, ours.test_accuracy_high),
+        expected=ONE_RUN if single else _expected(ours, paper),
         counted=runs if single else f"{runs} together",
         first_seed=results.of(model)[0].config.seed,
         curves=ONE_CURVE if single else SEVERAL_CURVES,
         caveat=ONE_SEED if single else SEVERAL_SEEDS,
+    )
+
+
+def _expected(ours: Row, paper: ReportedModel) -> str:
+    low, high = ours.next_run_low, ours.next_run_high
+    return (
+        f"For one more run {low:.2f} to {high:.2f} % is to be expected (with 95 % probability);"
+        f" the paper's figure lies {position(paper.test_accuracy, low, high)} that range."
     )
 
 

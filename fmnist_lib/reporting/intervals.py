@@ -19,6 +19,31 @@ def t_interval(values: Sequence[float]) -> Interval:
     return float(low), float(high)
 
 
+def next_interval(values: Sequence[float]) -> Interval:
+    """Where one more independent value lies with 95 % probability, given two or more.
+
+    The t prediction interval of a normal sample: Hahn and Meeker, Statistical Intervals (Wiley,
+    1991), section 4.7.
+    """
+    mean, runs = float(np.mean(values)), len(values)
+    reach = stats.t.ppf(0.975, runs - 1) * float(np.std(values, ddof=1)) * np.sqrt(1 + 1 / runs)
+    return mean - float(reach), mean + float(reach)
+
+
+def share_interval(shares: np.ndarray) -> Interval:
+    """The 95 % interval, over the images, of the accuracy of several runs on the same ones.
+
+    `shares` has, for each image, the share of the runs that get it right; the bounds are in
+    percent. Wald's interval with two images added on each side, which for a single run is close
+    to Wilson's: Agresti and Coull, The American Statistician 52 (1998) 119.
+    """
+    images = len(shares) + 4
+    middle = (float(np.sum(shares)) + 2) / images
+    square = (float(np.sum(np.square(shares))) + 2) / images
+    reach = float(stats.norm.ppf(0.975)) * np.sqrt((square - middle**2) / images)
+    return 100 * max(middle - reach, 0.0), 100 * min(middle + reach, 1.0)
+
+
 def paired_interval(differences: np.ndarray) -> Interval:
     """The 95 % interval of accuracy(first) − accuracy(second) over the same images, in points.
 

@@ -12,8 +12,8 @@ import numpy as np
 from fmnist_lib.errors import UserError
 from fmnist_lib.records import RunRecord, StopResult
 from fmnist_lib.reporting.analysis import Results
+from fmnist_lib.reporting.images import right
 from fmnist_lib.reporting.intervals import combined, paired_interval, t_interval
-from fmnist_lib.reporting.predictions import true_labels
 
 # Train minus test accuracy, by the train accuracy that it is taken from.
 GAPS: Mapping[str, str] = MappingProxyType(
@@ -57,9 +57,9 @@ def difference(first: Side, second: Side, measure: str = "test_accuracy") -> Dif
     mean = float(np.mean([*values.values()]))
     parts = [t_interval([*values.values()])] if len(values) > 1 else []
     if measure != "best_epoch":
-        right = [_right(first.results, a) - _right(second.results, b) for a, b in pairs.values()]
-        accuracy = 100 * float(np.mean(right))
-        low, high = (end - accuracy for end in paired_interval(np.mean(right, axis=0)))
+        lead = np.mean([_right(first, a) - _right(second, b) for a, b in pairs.values()], axis=0)
+        accuracy = 100 * float(np.mean(lead))
+        low, high = (end - accuracy for end in paired_interval(lead))
         # A gap grows as the test accuracy falls.
         parts.append((mean - high, mean - low) if measure in GAPS else (mean + low, mean + high))
     return Difference(values, mean, *combined(mean, *parts))
@@ -83,7 +83,5 @@ def _value(kept: StopResult, measure: str) -> float:
     return getattr(kept, measure)
 
 
-def _right(results: Results, run: RunRecord) -> np.ndarray:
-    """1 for each test image that a run gets right, else 0."""
-    predicted = results.store.predictions(run, results.rule)["predicted"]
-    return (predicted == true_labels(run)).astype(np.int8)
+def _right(side: Side, run: RunRecord) -> np.ndarray:
+    return right(side.results.store, run, side.results.rule)

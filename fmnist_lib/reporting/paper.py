@@ -99,38 +99,15 @@ def reported_table1() -> pd.DataFrame:
     )
 
 
-def reported_table2() -> pd.DataFrame:
-    """The paper's Table 2 with the columns of our `table2.csv`; its spreads are over epochs."""
-    return pd.DataFrame(
-        {
-            "model": name,
-            "n": 1,
-            "train_seconds_mean": row.train_seconds.mean,
-            "train_seconds_std": row.train_seconds.std,
-            "inference_ms_mean": row.inference_ms.mean,
-            "inference_ms_std": row.inference_ms.std,
-            "epochs": row.epochs,
-            "total_train_seconds": row.total_train_seconds,
-            "train_us_per_parameter": row.train_time_per_parameter,
-        }
-        for name, row in REPORTED.items()
-    )
-
-
-def reported_results(test_images: int | None = None) -> pd.DataFrame:
+def reported_results() -> pd.DataFrame:
     """Both tables in the form that claims are judged on: one row a model, indexed by its name.
 
     The paper states no uncertainty, so its accuracies are taken at face value (`test_accuracy_low`
-    = `test_accuracy_high` = `test_accuracy`) unless `test_images` is given; then the bounds are
-    the 95 % Wilson interval that the accuracy would have over that many images. `parameters` is
-    the middle of what Table 2 implies; what the paper does not report (MACs, re-evaluated train
-    accuracy) is NaN.
+    = `test_accuracy_high` = `test_accuracy`). `parameters` is the middle of what Table 2 implies;
+    what the paper does not report (MACs, re-evaluated train accuracy) is NaN.
     """
     rows = {}
     for name, row in REPORTED.items():
-        low, high = (row.test_accuracy,) * 2
-        if test_images is not None:
-            low, high = wilson_interval(row.test_accuracy, test_images)
         rows[name] = {
             "parameters": round(sum(implied_parameters(name)) / 2),
             "macs": math.nan,
@@ -139,8 +116,8 @@ def reported_results(test_images: int | None = None) -> pd.DataFrame:
             "train_accuracy": row.train_accuracy,
             "train_accuracy_eval": math.nan,
             "test_accuracy": row.test_accuracy,
-            "test_accuracy_low": low,
-            "test_accuracy_high": high,
+            "test_accuracy_low": row.test_accuracy,
+            "test_accuracy_high": row.test_accuracy,
             "best_epoch": row.best_epoch,
             "epochs": row.epochs,
             "train_seconds": row.train_seconds.mean,

@@ -18,6 +18,13 @@ from fmnist_lib.reporting.words import name_of, names_of
 Pair = tuple[Results, Results]
 """The same runs at their own and at the longer patience."""
 
+SPREAD = "The interval is that of the gain, over the test images"
+SPREADS = (
+    "± is the standard deviation over the runs of a model; the interval is that of the mean gain,"
+    " over seeds and test images"
+)
+NO_WIDTH = "; it has no width where no best epoch moved, and then says nothing of other seeds."
+
 
 def read_twice(results: Results) -> Pair | None:
     """The runs that were also kept at a longer patience, at both; None if there are none.
@@ -39,11 +46,31 @@ def read_twice(results: Results) -> Pair | None:
 
 
 def gains(results: Results) -> dict[str, Difference] | None:
-    """By model, what the longer patience adds to the test accuracy; None without one."""
+    """By model, what the longer patience adds to the test accuracy; None without one.
+
+    Exactly zero where every run kept the same epoch: then test images change nothing.
+    """
     if (pair := read_twice(results)) is None:
         return None
-    shorter, longer = pair
-    return {model: difference(Side(longer, model), Side(shorter, model)) for model in longer.models}
+    return {
+        model: _gain(*pair, model) if moved else _no_gain(pair[1], model)
+        for model, moved in later(pair).items()
+    }
+
+
+def _gain(shorter: Results, longer: Results, model: str) -> Difference:
+    return difference(Side(longer, model), Side(shorter, model))
+
+
+def _no_gain(results: Results, model: str) -> Difference:
+    return Difference({run.config.seed: 0.0 for run in results.of(model)}, 0.0, 0.0, 0.0)
+
+
+def later(pair: Pair) -> dict[str, int]:
+    """By model, how many runs have a later best epoch with the longer patience."""
+    shorter, longer = (analysis.run_table(each).set_index("name") for each in pair)
+    moved = longer.best_epoch > shorter.best_epoch
+    return moved.groupby(shorter.model, sort=False).sum().to_dict()
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -66,9 +93,7 @@ def table(results: Results) -> pd.DataFrame:
     found = gains(results)
     for part, column in {"mean": "gain", "low": "gain_low", "high": "gain_high"}.items():
         frame[column] = [getattr(found[model], part) for model in frame.index]
-    epochs = [analysis.run_table(each).best_epoch for each in pair]
-    moved = (epochs[1] > epochs[0]).groupby(analysis.run_table(pair[0]).model).sum()
-    return frame.assign(later=moved).reset_index()
+    return frame.assign(later=later(pair)).reset_index()
 
 
 def gain_of_each(results: Results) -> pd.DataFrame:
@@ -93,8 +118,11 @@ class Effect:
     lost: str
     least: float  # gain of a model, points
     most: float
-    most_model: str
+    most_model: str  # the one whose accuracy changes the most, up or down
+    largest: float  # its gain
     factor: float  # epochs trained, over those at the shorter patience
+    cut: str  # how many runs the limit on epochs ended before the longer patience, a sentence
+    spread: str  # what ± and the interval of the gain are, a sentence
 
 
 def effect(results: Results) -> Effect | None:
@@ -107,6 +135,7 @@ def effect(results: Results) -> Effect | None:
         for model, low, high in rows[["gain_low", "gain_high"]].itertuples()
     }
     epochs = [analysis.run_table(each).epochs.sum() for each in pair]
+    largest = rows.gain.abs().idxmax()
     return Effect(
         *(each.kept(each.runs[0]).rule.patience for each in pair),
         runs=int(rows.n.sum()),
@@ -115,6 +144,20 @@ def effect(results: Results) -> Effect | None:
         lost=names_of(model for model, answer in clear.items() if answer is False),
         least=rows.gain.min(),
         most=rows.gain.max(),
-        most_model=name_of(rows.gain.idxmax()),
+        most_model=name_of(largest),
+        largest=rows.gain[largest],
         factor=epochs[1] / epochs[0],
+        cut=_cut(pair[1]),
+        spread=(SPREADS if (rows.n > 1).any() else SPREAD) + NO_WIDTH,
+    )
+
+
+def _cut(longer: Results) -> str:
+    cut = [run for run in longer.runs if not longer.kept(run).fired]
+    if not cut:
+        return "No run reached the limit on epochs."
+    limit = cut[0].config.max_epochs
+    return (
+        f"{len(cut)} of {len(longer.runs)} runs reached the limit of {limit} epochs before the"
+        " longer patience was used up."
     )

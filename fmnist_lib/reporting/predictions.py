@@ -1,17 +1,16 @@
 """What the models predicted, class by class and image by image. Not here: scores of whole runs."""
 
 from collections.abc import Iterable
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import torch
 
 from fmnist_lib import metrics
-from fmnist_lib.data import CLASS_NAMES, load
+from fmnist_lib.data import CLASS_NAMES
 from fmnist_lib.errors import UserError
-from fmnist_lib.records import RunRecord
 from fmnist_lib.reporting.analysis import Results
+from fmnist_lib.reporting.images import images_of, true_labels
 
 SCORES = ("precision", "recall", "specificity", "f1")
 
@@ -91,17 +90,4 @@ def confused_examples(
 
 def images_at(results: Results, model: str, indices: Iterable[int]) -> np.ndarray:
     """Images that a model was tested on, by index: (k, 28, 28), 0 (background) to 1."""
-    return _test_part(results.of(model)[0].config.test_images)[0][list(indices)]
-
-
-def true_labels(run: RunRecord) -> np.ndarray:
-    """The classes (N,) of the test images of a run."""
-    return _test_part(run.config.test_images)[1]
-
-
-@cache
-def _test_part(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The images a run was tested on, (N, 28, 28) in [0, 1], and their labels (N,)."""
-    data = load(train_images=1, test_images=test_images)
-    images = data.test_images.squeeze(1) * data.std + data.mean
-    return images.clamp(0, 1).numpy(), data.test_labels.numpy()
+    return images_of(results.of(model)[0])[list(indices)]

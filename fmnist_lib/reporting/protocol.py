@@ -13,7 +13,7 @@ from fmnist_lib import paths
 from fmnist_lib.config import RunConfig
 from fmnist_lib.data import BYTES, MEAN, SHA256, STD
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import DamagedRecordError, Environment
+from fmnist_lib.records import DamagedRecordError, Environment, RunRecord
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.findings import count
@@ -24,6 +24,10 @@ from fmnist_lib.reporting.words import name_of
 from fmnist_lib.store import RunStore
 
 ASSUMPTION = "assumption"  # the source of a setting that the paper does not give
+ARITHMETIC = {
+    "fp32": "32-bit floating point",
+    "bf16": "32-bit floating point, in parts 16-bit (bfloat16)",
+}
 
 
 def settings(results: Results) -> pd.DataFrame:
@@ -45,8 +49,8 @@ def settings(results: Results) -> pd.DataFrame:
         ("Learning rate", f"{config.learning_rate:g}, constant", ASSUMPTION),
         ("Batch", f"{config.batch_size} images", ASSUMPTION),
         ("Limit on epochs", f"{config.max_epochs}", ASSUMPTION),
-        ("Arithmetic", "32-bit floating point", ASSUMPTION),
-        ("Device", f"{config.device}, one thread a run", ASSUMPTION),
+        ("Arithmetic", ARITHMETIC[config.precision], ASSUMPTION),
+        ("Device", config.device + ", one thread a run" * (config.device == "cpu"), ASSUMPTION),
     ]
     return pd.DataFrame(rows, columns=["setting", "value", "source"])
 
@@ -87,7 +91,7 @@ RUNS = {
         "name": "Run",
         "epochs": "Epochs",
         "ended": "Ended",
-        "started": "Started (UTC)",
+        "finished": "Finished (UTC)",
         "minutes": "Minutes",
         "digest": "Digest",
         "released": "Released",
@@ -100,17 +104,26 @@ RUNS = {
 def runs(results: Results) -> pd.DataFrame:
     """One row a run: name, epochs, what ended it, when, minutes, digest, released, commit, where.
 
-    `released` says whether the released report has the run with an `equal` digest or one that
-    `differs`; None: not at all. The commit has 12 digits, and a + behind them where the files
-    differed from it. `environment` is the column of `machines`.
+    The epochs are all that were trained, until the last of the run's stopping rules stopped it or
+    the limit was reached; the digest is that of what the report's rule kept. `released` says
+    whether the released report has it with an `equal` digest or one that `differs`; None: not at
+    all. The commit has 12 digits, and a + behind them where the files differed from it.
+    `environment` is the column of `machines`.
     """
     rows = analysis.provenance(results)
-    rows["ended"] = ["rule" if results.kept(run).fired else "limit" for run in results.runs]
-    rows["started"] = [_minute(time) for time in rows.started]
+    rows["epochs"] = [len(run.history) for run in results.runs]
+    rows["ended"] = ["rule" if _stopped(run) else "limit" for run in results.runs]
+    rows["finished"] = [_minute(time) for time in rows.finished]
+    rows["digest"] = [results.kept(run).digest[:12] for run in results.runs]
     rows["released"] = released(results)
     rows["commit"] = [_commit(run.environment) for run in results.runs]
     rows["environment"] = [_number(run.environment, results) for run in results.runs]
     return rows[list(RUNS["columns"])]
+
+
+def _stopped(run: RunRecord) -> bool:
+    """Whether the last of its rules ended a run, and not the limit on epochs."""
+    return all(kept.fired for kept in run.stops.values())
 
 
 CONFIGURATIONS = {
@@ -174,9 +187,9 @@ class Making:
 
     command: str  # that makes it
     runs: str  # such as `6 runs`
-    hours: float  # of training, summed over the runs
-    first: str  # when the first run started
-    last: str  # when the last one ended
+    hours: float  # of training, summed over the epochs of all runs
+    first: str  # when the first run was finished
+    last: str  # when the last one was
     timed: str  # such as `6 models`
     minutes: float  # of timing, summed
     released: str  # what differs from the released report, as a sentence
@@ -184,13 +197,13 @@ class Making:
 
 def making(results: Results, profile: str) -> Making:
     """What the records tell of how a report of these results was made."""
-    trained = [run.environment for run in results.runs]
+    finished = [run.environment.finished for run in results.runs]
     return Making(
         command=command(results, profile),
-        runs=count(len(trained), "run"),
-        hours=sum(map(analysis.wall_seconds, trained)) / 3600,
-        first=_minute(min(environment.started for environment in trained)),
-        last=_minute(max(environment.finished for environment in trained)),
+        runs=count(len(results.runs), "run"),
+        hours=sum(map(analysis.run_seconds, results.runs)) / 3600,
+        first=_minute(min(finished)),
+        last=_minute(max(finished)),
         timed=count(len(results.costs), "model"),
         minutes=sum(analysis.wall_seconds(cost.environment) for cost in results.costs.values())
         / 60,
@@ -236,14 +249,18 @@ def compared_with_released(results: Results) -> str:
 
 
 def released(results: Results) -> list[str | None]:
-    """Of each run, whether the released one is `equal` or `differs`; None: there is none."""
+    """Of each run, whether the released one is `equal` or `differs`; None: there is none.
+
+    Compared is what the report's stopping rule kept: a run that holds a longer patience besides
+    is no other result.
+    """
     store = RunStore(paths.REPORT / "records", read_only=True)
     states: list[str | None] = []
     for run in results.runs:
         try:
-            same = store.read(run.name).result_digest == run.result_digest
+            same = store.read(run.name).stops[results.rule].digest == results.kept(run).digest
             states.append("equal" if same else "differs")
-        except DamagedRecordError:  # or none at all
+        except (DamagedRecordError, KeyError):  # or none at all, or none by this rule
             states.append(None)
     return states
 

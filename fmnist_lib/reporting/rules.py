@@ -220,11 +220,15 @@ def lenet_plateau(m: Measured) -> Verdict:
 
 
 def patience_too_short(m: Measured) -> Verdict:
-    """C12: a longer patience makes both models more accurate."""
+    """C12: a longer patience makes both models more accurate.
+
+    A gain of exactly zero, where it moved no best epoch, is none.
+    """
     gains = {model: m.gains[model] for model in ("vit_tiny", "mobilenet_lite")}
     found = [f"{gain.text} to {name_of(model)}" for model, gain in gains.items()]
+    answers = [False if gain == (0, 0) else above(gain) for gain in gains.values()]
     return verdict(
-        all_of(map(above, gains.values())),
+        all_of(answers),
         f"The longer patience adds {join(found)}. It chooses among more epochs by the same test"
         " images, which favours it.",
     )
@@ -296,7 +300,7 @@ def _size_predicts(m: Measured, more: Comparison, words: str) -> Verdict:
     return verdict(
         opposite(predicts),
         f"Of {len(answers)} pairs of models the larger is {words} in {yes} and the smaller in {no};"
-        f" {unsure} are too close to tell. Prediction would take {100 * PREDICTS:.0f} % of them.",
+        f" too close to tell: {unsure}. Prediction would take {100 * PREDICTS:.0f} % of them.",
     )
 
 

@@ -209,8 +209,7 @@ class _Filler(Formatter):
         path, owner = value.path, value.owner
         text = shown(value.value, format_spec)
         beside = _number_beside(lambda name: getattr(owner, name, None), format_spec)
-        model = getattr(owner, "model", "")  # a row of a table has it
-        row = Row(model=model if isinstance(model, str) else "")
+        row = Row(model=sources.model_of(owner))  # a row of a table has one
         return self.place(text, sources.attributes(path, path, beside, self.source, row))
 
 

@@ -34,7 +34,7 @@ RESTS_ON: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("total_train_seconds", "train_us_per_parameter"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("ratio", "crowded_least", "crowded_most"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("times_ours", "paper_least", "paper_most"), f"{TIMES} {PAPER}"),
-        **dict.fromkeys(("difference", "compared", "inside"), f"{RUNS} {PAPER}"),
+        **dict.fromkeys(("difference", "compared", "expected"), f"{RUNS} {PAPER}"),
         **dict.fromkeys(("near", "tally", "which", "stated"), f"{RUNS} {PAPER}"),
         **dict.fromkeys(("front", "on_all"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("limit", "command"), SETTINGS),
@@ -134,17 +134,25 @@ class Row(NamedTuple):
 
 
 def rows(frame: pd.DataFrame) -> list[Row]:
-    """What each row is about: its run, its model, or what its first cell says."""
+    """What each row is about: its run (and rule), its model, or what its first cell says."""
     models = _known(frame, ("model", "title"), _models())
     runs = _known(
         frame, ("name", "run"), {name: name for word in (RUNS, TIMES) for name in names(word)}
     )
+    stops = frame.get("stop", [""] * len(frame))
+    kept = [run and f"{run}-{stop}" for run, stop in zip(runs, stops, strict=True)]
     heads = [slug(str(value)) for value in frame.iloc[:, 0]] if len(frame.columns) else []
     numbers = [str(number) for number in range(1, len(frame) + 1)]
-    chosen = next(
-        each for each in (runs, models, heads, numbers) if all(each) and len({*each}) == len(each)
-    )
+    choices = (runs, kept, models, heads, numbers)
+    chosen = next(each for each in choices if all(each) and len({*each}) == len(each))
     return [Row(*row) for row in zip(chosen, models, runs, strict=True)]
+
+
+def model_of(owner: object) -> str:
+    """The model that an object is about, by its `model` or `title`; empty for none."""
+    known = _models()
+    told = (getattr(owner, name, None) for name in ("model", "title"))
+    return next((known[text] for text in told if isinstance(text, str) and text in known), "")
 
 
 def slug(text: str) -> str:
