@@ -25,38 +25,48 @@ def open_results(
 
     What is shown from now on names them as its source.
 
-    `records` names a folder to read (relative to the project); empty means this machine's records,
-    else the released ones (`origin` says which). With `train`, what this machine lacks is trained
-    here first, one run after another. Raises `UserError` when there is nothing to show.
+    Without `seeds` every seed that there are records of. `records` names a folder to read (relative
+    to the project); empty means this machine's records, or the released ones where those are of
+    more models (`origin` says which). With `train`, what this machine lacks is trained here first,
+    one run after another. Raises `UserError` when there is nothing to show.
     """
-    configs = plan(profile, models=models, seeds=seeds)
+    own = RunStore(paths.RUNS)
     if records:
-        store, origin = RunStore(paths.ROOT / records), f"the records in {records}"
-        configs = as_recorded(store, configs, free=HOW)
+        stores = {f"the records in {records}": RunStore(paths.ROOT / records)}
     else:
+        stores = {
+            "this machine's records": own,
+            "the released records, not trained on this machine": RunStore(
+                paths.REPORT / "records", read_only=True
+            ),
+        }
         if train:
-            train_here(configs)
-        store, origin = choose_store(configs)
+            train_here(as_recorded(own, plan(profile, models=models, seeds=seeds), free=HOW))
+    shown = [
+        (store, recorded(store, profile, models, seeds), origin) for origin, store in stores.items()
+    ]
+    store, configs, origin = max(shown, key=number_of_models)  # the first of several as good
+    if not records and not number_of_models((store, configs, origin)):
+        raise UserError(
+            f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
+            "notebook's parameters, or run `python run_all.py` with the same profile first"
+        )
     results = load_results(store, configs, origin=origin)
     sources.show_results(results)
     return results
 
 
-def choose_store(configs: list[RunConfig]) -> tuple[RunStore, str]:
-    """Return the first store that has any of the runs, this machine's before the released one."""
-    for store, origin in (
-        (RunStore(paths.RUNS), "this machine's records"),
-        (
-            RunStore(paths.REPORT / "records", read_only=True),
-            "the released records, not trained on this machine",
-        ),
-    ):
-        if any(store.find(config) for config in configs):
-            return store, origin
-    raise UserError(
-        f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
-        "notebook's parameters, or run `python run_all.py` with the same profile first"
-    )
+def recorded(store: RunStore, profile: str, models: str, seeds: str) -> list[RunConfig]:
+    """Return the runs of a profile as a store has them; without `seeds` those of all it has."""
+    there = sorted({run.config.seed for run in store.readable()})
+    seeds = seeds or ",".join(map(str, there))
+    return as_recorded(store, plan(profile, models=models, seeds=seeds), free=HOW)
+
+
+def number_of_models(shown: tuple[RunStore, list[RunConfig], str]) -> int:
+    """Return of how many models a store has any of the runs."""
+    store, configs, _ = shown
+    return len({config.model for config in configs if store.find(config)})
 
 
 def train_here(configs: list[RunConfig]) -> None:

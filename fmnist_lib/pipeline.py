@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import cost_name, measure_cost
 from fmnist_lib.data import load
 from fmnist_lib.engine import CompilationError
+from fmnist_lib.environment import code_sha256
 from fmnist_lib.forecast import forecast, past_runs
 from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
 from fmnist_lib.models import MODELS
@@ -169,8 +170,9 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
 def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
     """Time each model once, one after another, now that nothing of ours runs beside it."""
     load_once = lru_cache(1)(load)  # the models of a profile are timed on the same images
+    codes = {code_sha256(), *(record.environment.code_sha256 for record in records)}
     for config in one_a_model(records):
-        if not job.force and has_cost(job, config):
+        if not job.force and has_cost(job, config, codes):
             continue
         tell(f"timing {MODELS[config.model].title} alone")
         data = load_once(train_images=config.train_images, test_images=config.test_images)
@@ -180,11 +182,16 @@ def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
         job.store.write_cost(cost)
 
 
-def has_cost(job: Job, config: RunConfig) -> bool:
-    """Return whether a model was timed: on this machine, or for a release by the one before."""
-    if job.store.find_cost(cost_name(config)):
-        return True
-    return job.release and any(same_but_seed(cost.config, config) for cost in job.released.costs())
+def has_cost(job: Job, config: RunConfig, codes: Collection[str]) -> bool:
+    """Return whether a model was timed: on this machine, or for a release by the one before.
+
+    Only with training code of one of `codes`: with another, a step may take another time.
+    """
+    own = job.store.find_cost(cost_name(config))
+    costs = [own] if own else []
+    if job.release:
+        costs += [cost for cost in job.released.costs() if same_but_seed(cost.config, config)]
+    return any(cost.environment.code_sha256 in codes for cost in costs)
 
 
 def same_but_seed(one: RunConfig, other: RunConfig) -> bool:

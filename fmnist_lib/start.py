@@ -21,7 +21,7 @@ PAGE = paths.BUILD / "start.ipynb"
 TEXT = """# Start here
 
 Open a notebook and choose *Run ▸ Run All Cells*. Each takes seconds, since it shows finished runs:
-your own where there are some, else the released ones. Nothing is trained unless you set
+your own, or the released ones where those are of more models. Nothing is trained unless you set
 `train = True` in its first cells; *training* is what one run of each model then takes on one core
 of this machine, or of the one whose records there are.
 

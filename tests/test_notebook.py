@@ -1,6 +1,7 @@
 """What a notebook shows when it is opened by hand: own records, released ones, or why not."""
 
 import pytest
+from made_up import make_run
 
 from fmnist_lib import paths
 from fmnist_lib.errors import UserError
@@ -47,6 +48,30 @@ def test_records_of_this_machine_come_before_released_ones(folders, output):
     for folder in (paths.RUNS, paths.REPORT / "records"):
         RunStore(folder).write(output)
     assert "released" not in open_smoke().origin
+
+
+def test_without_seeds_every_seed_that_there_is_is_shown(folders):
+    store = RunStore(paths.RUNS)
+    for seed in (0, 2, 5):
+        store.write(make_run("lenet5", seed))
+    store.write(make_run("lenet5", 7, test_images=20))  # shortened: of another profile
+    assert [run.config.seed for run in open_results(models="lenet5").runs] == [0, 2, 5]
+    assert [run.config.seed for run in open_results(models="lenet5", seeds="2").runs] == [2]
+
+
+def test_released_records_of_more_models_come_before_own_ones(folders):
+    RunStore(paths.RUNS).write(make_run("lenet5", 1))
+    released = RunStore(paths.REPORT / "records")
+    for model in ("lenet5", "vit_tiny"):
+        released.write(make_run(model))
+    assert open_results().models == ["lenet5", "vit_tiny"]
+    assert open_results(models="lenet5").runs[0].config.seed == 1
+
+
+def test_own_records_count_however_they_were_computed(folders):
+    RunStore(paths.RUNS).write(make_run("lenet5", engine="compiled"))
+    assert open_results(models="lenet5").runs[0].config.engine == "compiled"
+    assert open_results(models="lenet5", train=True).runs[0].config.engine == "compiled"
 
 
 def test_a_folder_given_is_the_only_one_read(folders, output):

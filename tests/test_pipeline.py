@@ -1,13 +1,14 @@
 """Rules of the pipeline that need no training: releases, and what becomes of each run."""
 
 import pytest
+from made_up import ENVIRONMENT, make_cost
 
 from fmnist_lib import assembly, paths, pipeline, released
 from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.job import Job, Report, RunFailedError, check_output
-from fmnist_lib.pipeline import one_a_model, state_of
+from fmnist_lib.pipeline import has_cost, one_a_model, state_of
 from fmnist_lib.released import check_release
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
@@ -62,6 +63,20 @@ def test_costs_are_measured_once_a_model_whatever_the_seeds():
         ("lenet5", 0),
         ("baseline_cnn", 0),
     ]
+
+
+def test_a_timing_counts_only_with_training_code_of_this_report(tmp_path):
+    (config,) = plan("smoke", models="lenet5")
+    own, release = job(tmp_path), job(tmp_path, release=True)
+    code = ENVIRONMENT.code_sha256
+    assert not has_cost(own, config, {code})
+    own.released.write_cost(make_cost(config, name="before"))
+    assert not has_cost(own, config, {code})
+    assert has_cost(release, config, {code})
+    own.store.write_cost(make_cost(config))
+    assert has_cost(own, config, {"other", code})
+    assert not has_cost(own, config, {"other"})
+    assert not has_cost(release, config, {"other"})
 
 
 def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):
