@@ -1,7 +1,7 @@
 """What a model costs: multiply-accumulates, size, and time alone on the machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 import safetensors.torch
@@ -14,7 +14,7 @@ from fmnist_lib.data import Dataset
 from fmnist_lib.engine import make_forward
 from fmnist_lib.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
-from fmnist_lib.records import CostRecord, digest_json
+from fmnist_lib.records import CostRecord, Environment, digest_json
 from fmnist_lib.training import (
     evaluate,
     keep_freed_memory,
@@ -25,10 +25,9 @@ from fmnist_lib.training import (
     train_epoch,
 )
 
-BLOCKS = 5  # timed blocks of training
+ROUNDS = 5  # in each, every model trains on a block and passes over the test images once
 BLOCK_IMAGES = 10_000  # at least; rounded up to whole batches
-PASSES = 5  # timed passes over the test images
-SINGLE_IMAGES = 200  # timed one by one
+SINGLE_IMAGES = 200  # timed one by one, over all rounds
 SCALED_TO = 60_000  # images of one epoch; times of blocks are scaled to it
 
 
@@ -62,56 +61,85 @@ def cost_name(config: RunConfig) -> str:
     return f"{config.model}-{digest_json(identity)[:12]}"
 
 
-def measure_cost(config: RunConfig, data: Dataset) -> CostRecord:
-    """Time training, inference and single images on one thread, after a warm-up.
+def measure_costs(
+    configs: Sequence[RunConfig], data: Dataset, *, on_round: Callable[[int], None] | None = None
+) -> list[CostRecord]:
+    """Time training, inference and single images of models on one thread, after a warm-up.
 
-    Nothing else may run on the machine meanwhile; the caller sees to that.
+    The models take turns, so that a slow minute of the machine falls on all of them. Nothing else
+    may run on it meanwhile; the caller sees to that. `on_round` is told the number of each round,
+    counted from 1, before it starts.
     """
     busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
     keep_freed_memory()
     with one_thread():
         environment = describe_environment()
+        timings = [Timing(config, data) for config in configs]
+        for number in range(1, ROUNDS + 1):
+            if on_round:
+                on_round(number)
+            for timing in timings:
+                timing.take_turn(number)
+        environment = ended(environment)
+        return [timing.record(busy, environment) for timing in timings]
+
+
+class Timing:
+    """The times of one model, which is trained, tested and asked for single images in turn."""
+
+    def __init__(self, config: RunConfig, data: Dataset) -> None:
         torch.manual_seed(config.seed)
-        model = place_model(build_model(config.model, **config.model_options), config)
-        forward = make_forward(model, config)
-        optimizer = make_optimizer(model, config)
+        self.config = config
+        self.model = place_model(build_model(config.model, **config.model_options), config)
+        self.forward = make_forward(self.model, config)
+        self.optimizer = make_optimizer(self.model, config)
         parts = split_parts(data, config)
-        images, labels = parts.train
+        self.train, self.test = parts.train, parts.test
         whole_batches = -(-BLOCK_IMAGES // config.batch_size) * config.batch_size
-        size = min(whole_batches, len(labels))
+        self.block_images = min(whole_batches, len(self.train[1]))
+        self.train_times: list[float] = []
+        self.test_times: list[float] = []
+        self.single_times: list[float] = []
+        self.train_block(0)  # the warm-up
+        evaluate(self.model, self.test)
 
-        def train_block(number: int) -> None:
-            rows = torch.arange(number * size, (number + 1) * size) % len(labels)
-            part = images[rows], labels[rows]
-            train_epoch(model, forward, optimizer, part, config, number)
+    def train_block(self, number: int) -> None:
+        """Train on the images of a block; those after the last are the first again."""
+        images, labels = self.train
+        first = number * self.block_images
+        rows = torch.arange(first, first + self.block_images) % len(labels)
+        part = images[rows], labels[rows]
+        train_epoch(self.model, self.forward, self.optimizer, part, self.config, number)
 
-        def pass_over_test() -> None:
-            evaluate(model, parts.test)
+    def classify_one(self) -> None:
+        """Classify a single image."""
+        with torch.no_grad():
+            self.model(self.train[0][:1]).argmax().item()
 
-        def classify_one() -> None:
-            with torch.no_grad():
-                model(images[:1]).argmax().item()
+    def take_turn(self, number: int) -> None:
+        """Time one block of training, one pass over the test images and a share of single ones."""
+        self.train_times.append(timed(lambda: self.train_block(number)))
+        self.test_times.append(timed(lambda: evaluate(self.model, self.test)))  # in eval mode
+        share = SINGLE_IMAGES // ROUNDS
+        for _ in range(share // 10):
+            self.classify_one()
+        self.single_times += [timed(self.classify_one) for _ in range(share)]
 
-        train_block(0)
-        pass_over_test()
-        train_times = [timed(lambda n=n: train_block(n)) for n in range(1, BLOCKS + 1)]
-        test_times = [timed(pass_over_test) for _ in range(PASSES)]
-        model.eval()
-        for _ in range(SINGLE_IMAGES // 10):
-            classify_one()
-        single_times = [timed(classify_one) for _ in range(SINGLE_IMAGES)]
+    def record(self, busy: float, environment: Environment) -> CostRecord:
+        """Return the record of all turns."""
+        scale = SCALED_TO / self.block_images
         return CostRecord(
-            name=cost_name(config),
-            model=config.model,
-            config=config,
+            name=cost_name(self.config),
+            model=self.config.model,
+            config=self.config,
             busy_percent=busy,
-            block_images=size,
-            train_seconds_blocks=[t * SCALED_TO / size for t in train_times],
+            block_images=self.block_images,
+            train_seconds_blocks=[seconds * scale for seconds in self.train_times],
             scaled_to_images=SCALED_TO,
-            inference_images=len(parts.test[1]),
-            inference_ms_passes=[1000 * t for t in test_times],
-            latency_ms=[1000 * t for t in single_times],
-            environment=ended(environment),
+            inference_images=len(self.test[1]),
+            inference_ms_passes=[1000 * seconds for seconds in self.test_times],
+            latency_ms=[1000 * seconds for seconds in self.single_times],
+            environment=environment,
         )
 
 

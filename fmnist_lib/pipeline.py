@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,17 +11,17 @@ from fmnist_lib.assembly import MADE_FROM, is_current, made_from, make_pages
 from fmnist_lib.checkpoints import Checkpoint
 from fmnist_lib.cluster import ClusterLostError, Outcome, run_many
 from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import cost_name, measure_cost
+from fmnist_lib.cost import ROUNDS, cost_name, measure_costs
 from fmnist_lib.data import load
 from fmnist_lib.engine import CompilationError
 from fmnist_lib.environment import code_sha256
 from fmnist_lib.forecast import forecast, past_runs
 from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
-from fmnist_lib.models import MODELS
 from fmnist_lib.progress import Progress
 from fmnist_lib.records import RunRecord, describe_difference
 from fmnist_lib.released import check_release
 from fmnist_lib.reporting.analysis import as_recorded
+from fmnist_lib.reporting.words import names_of
 from fmnist_lib.store import RunStore, write_atomically
 
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
@@ -168,18 +167,20 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
 
 
 def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
-    """Time each model once, one after another, now that nothing of ours runs beside it."""
-    load_once = lru_cache(1)(load)  # the models of a profile are timed on the same images
+    """Time each model that was not, in turns, now that nothing of ours runs beside it."""
     codes = {code_sha256(), *(record.environment.code_sha256 for record in records)}
-    for config in one_a_model(records):
-        if not job.force and has_cost(job, config, codes):
-            continue
-        tell(f"timing {MODELS[config.model].title} alone")
-        data = load_once(train_images=config.train_images, test_images=config.test_images)
-        cost = measure_cost(config, data)
-        if cost.busy_percent > BUSY_PERCENT:
-            tell(f"the machine was {cost.busy_percent:.0f} % busy with other work: times are high")
+    configs = one_a_model(records)
+    missing = [config for config in configs if job.force or not has_cost(job, config, codes)]
+    if not missing:
+        return
+    # The runs of a profile all have the same images.
+    data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
+    names = names_of(config.model for config in missing)
+    tell(f"timing {names} alone, in {ROUNDS} rounds")
+    for cost in measure_costs(missing, data, on_round=lambda number: tell(f"round {number}")):
         job.store.write_cost(cost)
+    if cost.busy_percent > BUSY_PERCENT:
+        tell(f"the machine was {cost.busy_percent:.0f} % busy with other work: times are high")
 
 
 def has_cost(job: Job, config: RunConfig, codes: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from fmnist_lib.cost import (
     SCALED_TO,
     cost_name,
     count_macs,
-    measure_cost,
+    measure_costs,
 )
 from fmnist_lib.data import Dataset
 from fmnist_lib.experiment import run_experiment
@@ -159,7 +159,14 @@ def first_images(data, train, test):
 @pytest.fixture(scope="module")
 def cost(small_data):
     config = make_config(model="lenet5", train_images=64, test_images=50, max_epochs=1)
-    return measure_cost(config, first_images(small_data, 64, 50))
+    other = make_config(model="baseline_cnn", train_images=64, test_images=50, max_epochs=1)
+    rounds = []
+    images = first_images(small_data, 64, 50)
+    first, second = measure_costs([config, other], images, on_round=rounds.append)
+    assert rounds == [1, 2, 3, 4, 5]
+    assert (first.model, second.model) == ("lenet5", "baseline_cnn")
+    assert first.environment == second.environment
+    return first
 
 
 def test_every_time_was_taken_often_enough(cost):

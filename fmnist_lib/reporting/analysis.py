@@ -192,10 +192,10 @@ def run_seconds(run: RunRecord) -> float:
     return sum(row.train_seconds + row.inference_ms / 1000 for row in run.history)
 
 
-def wall_seconds(environment: Environment) -> float:
-    """How long a timing took, from its start to its end."""
-    started, finished = map(pd.Timestamp, (environment.started, environment.finished))
-    return max(0.0, (finished - started).total_seconds())  # a clock may have been set back
+def timing_seconds(cost: CostRecord) -> float:
+    """How long all that was timed of a model took, warm-ups not included."""
+    blocks = sum(cost.train_seconds_blocks) * cost.block_images / cost.scaled_to_images
+    return blocks + (sum(cost.inference_ms_passes) + sum(cost.latency_ms)) / 1000
 
 
 # --- the paper's tables ---

@@ -171,7 +171,7 @@ def timings(results: Results) -> pd.DataFrame:
         {
             "name": COSTS + cost.name,
             "started": _minute(cost.environment.started),
-            "minutes": analysis.wall_seconds(cost.environment) / 60,
+            "minutes": analysis.timing_seconds(cost) / 60,
             "busy_percent": cost.busy_percent,
             "commit": _commit(cost.environment),
             "environment": _number(cost.environment, results),
@@ -205,8 +205,7 @@ def making(results: Results, profile: str) -> Making:
         first=_minute(min(finished)),
         last=_minute(max(finished)),
         timed=count(len(results.costs), "model"),
-        minutes=sum(analysis.wall_seconds(cost.environment) for cost in results.costs.values())
-        / 60,
+        minutes=sum(map(analysis.timing_seconds, results.costs.values())) / 60,
         released=compared_with_released(results),
     )
 
