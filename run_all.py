@@ -4,10 +4,15 @@ import argparse
 import gc
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_lib import paths
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError, UserError
+
+if TYPE_CHECKING:
+    from fmnist_lib.job import Report
 
 EPILOG = """\
 exit status: 0 done; 1 a run or a notebook failed, or --verify or --from-released found a
@@ -103,11 +108,12 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out the command; return its exit status. Raises `UserError` for bad input."""
+    """Carry out the command; return its exit status. Raises `FailedError`, `UserError`."""
     # Torch comes with these: `--help` need not wait for it.
     from fmnist_lib import pipeline, study
+    from fmnist_lib.environment import has_device
     from fmnist_lib.remote import check_address
-    from fmnist_lib.reporting.render import ReportError
+    from fmnist_lib.store import RunStore
 
     if options.release and options.output:
         raise UserError("output: --release always writes report/; leave --output out")
@@ -121,6 +127,8 @@ def run(options: argparse.Namespace) -> int:
         return explain(options)
     if options.scheduler:
         check_address(options.scheduler, trust_network=options.trust_network)
+    elif not has_device(options.device):
+        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
     configs = study.plan(
         options.profile,
         models=options.models,
@@ -142,21 +150,23 @@ def run(options: argparse.Namespace) -> int:
         auto_engine=options.engine == "auto",
     )
     if options.dry_run:
+        job = replace(job, store=RunStore(paths.RUNS, read_only=True))
         for config in configs:
             print(f"{config.name:36} {pipeline.state_of(job, config).text}")
         print(pipeline.forecast_of(job))
         return 0
-    try:
-        report = pipeline.make_report(job)
-    except (pipeline.RunFailedError, ReportError) as error:
-        print(f"run_all.py: failed: {error}", file=sys.stderr)
-        return 1
+    report = pipeline.make_report(job)
+    tell_of(report)
+    print(report.folder / "index.html")
+    return 1 if report.failures else 0
+
+
+def tell_of(report: "Report") -> None:
+    """Print what there is to note of a report, and what went wrong on the way."""
     for line in report.notices:
         print(f"note: {line}", file=sys.stderr)
     for line in report.failures:
         print(f"failed: {line}", file=sys.stderr)
-    print(report.folder / "index.html")
-    return 1 if report.failures else 0
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -179,27 +189,20 @@ def verify(options: argparse.Namespace) -> int:
 def rebuild(options: argparse.Namespace) -> int:
     """Make the report from the released records, compare its tables; return the exit status."""
     from fmnist_lib import released, study
-    from fmnist_lib.job import Job, RunFailedError
-    from fmnist_lib.records import DamagedRecordError
-    from fmnist_lib.reporting.render import ReportError
+    from fmnist_lib.job import Job
     from fmnist_lib.store import RunStore
 
     records = RunStore(paths.REPORT / "records", read_only=True)
-    try:
-        job = Job(
-            profile="paper",
-            configs=released.released_plan(records),
-            output=(options.output or paths.BUILD / "released").resolve(),
-            jobs=options.jobs or study.usable_cores(),
-            keep_going=options.keep_going,
-            released=records,
-        )
-        report = released.rebuild(job)
-    except (RunFailedError, ReportError, DamagedRecordError) as error:
-        print(f"run_all.py: failed: {error}", file=sys.stderr)
-        return 1
-    for line in [*report.notices, *report.failures]:
-        print(f"note: {line}", file=sys.stderr)
+    job = Job(
+        profile="paper",
+        configs=released.released_plan(records),
+        output=(options.output or paths.BUILD / "released").resolve(),
+        jobs=options.jobs or study.usable_cores(),
+        keep_going=options.keep_going,
+        released=records,
+    )
+    report = released.rebuild(job)
+    tell_of(report)
     states = released.compare_tables(report.folder, paths.REPORT)
     print(", ".join(f"{name} {state}" for name, state in states.items()))
     print(report.folder / "index.html")
@@ -209,7 +212,6 @@ def rebuild(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     """Print what a number or run of a report rests on; return the exit status."""
     from fmnist_lib import study
-    from fmnist_lib.records import DamagedRecordError
     from fmnist_lib.reporting.explain import explain
 
     study.plan(options.profile)  # refuses an unknown one
@@ -217,12 +219,7 @@ def explain(options: argparse.Namespace) -> int:
     report = next((r for r in (own, paths.REPORT) if (r / "records").is_dir()), None)
     if report is None or (options.output and report != own):
         raise UserError(f"{own}: holds no report; allowed: the folder of one, with its records/")
-    try:
-        told = explain(options.explain, report)
-    except DamagedRecordError as error:
-        print(f"run_all.py: failed: {error}", file=sys.stderr)
-        return 1
-    print(f"in the report of {report}\n{told}")
+    print(f"in the report of {report}\n{explain(options.explain, report)}")
     return 0
 
 
@@ -236,6 +233,9 @@ def main() -> int:
     except UserError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
+    except FailedError as error:
+        print(f"run_all.py: failed: {error}", file=sys.stderr)
+        return 1
     except OSError as error:  # a disk that is full or read-only, most likely
         print(f"run_all.py: failed: {error}; the same command goes on from here", file=sys.stderr)
         return 1

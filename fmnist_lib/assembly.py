@@ -37,7 +37,7 @@ WHOLE = ("index.html", "report.pdf", "README.md", "results.csv", "tables", "figu
 
 
 def make_pages(job: Job, report: Report) -> None:
-    """Make the report from the records in its folder. Raises `RunFailedError`."""
+    """Make the report from the records in its folder. Raises `FailedError`."""
     (job.output / MADE_FROM).unlink(missing_ok=True)  # until all of it is made anew
     start = time.perf_counter()
     notebooks = execute(job, report)

@@ -14,6 +14,7 @@ from distributed import CancelledError, Client, Future, LocalCluster, as_complet
 from fmnist_lib import paths
 from fmnist_lib.config import RunConfig
 from fmnist_lib.data import ensure_data
+from fmnist_lib.errors import FailedError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.forecast import longest_first
 from fmnist_lib.records import RunOutput, RunRecord
@@ -32,7 +33,7 @@ AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, a
 OWN = "own"  # checkpoints lie in a remote worker's own folder, of which the client knows nothing
 
 
-class ClusterLostError(Exception):
+class ClusterLostError(FailedError):
     """The connection to the scheduler is gone, and with it what had not come back yet."""
 
 
@@ -88,7 +89,7 @@ def _run_here(
 
 @contextmanager
 def local_client(jobs: int) -> Iterator[Client]:
-    """Open a client on workers of our own, which nobody else can reach."""
+    """Open a client on workers of our own, which only programs of this machine can reach."""
     with (
         dask.config.set(
             {
@@ -100,7 +101,7 @@ def local_client(jobs: int) -> Iterator[Client]:
         LocalCluster(
             n_workers=jobs,
             threads_per_worker=1,
-            host="127.0.0.1",  # Dask's messages are pickled: nobody else may send any
+            host="127.0.0.1",  # Dask's messages are pickled: nobody beyond may send any
             dashboard_address="127.0.0.1:0",  # any free port: two commands can run at once
             memory_limit=0,  # a run's memory is known and small
             silence_logs=logging.CRITICAL,

@@ -72,6 +72,13 @@ def package_version(name: str) -> str:
         return "not installed"
 
 
+def has_device(name: str) -> bool:
+    """Return whether this machine can train on `cpu`, `cuda` or `mps`."""
+    if name == "cuda":
+        return torch.cuda.is_available()
+    return name == "cpu" or torch.backends.mps.is_available()
+
+
 def peak_memory_mib() -> float | None:
     """Return the highest memory use of this process so far, None where the system does not tell."""
     if sys.platform == "win32":

@@ -173,6 +173,8 @@ def _install(path: Path, name: str, raw: Path) -> list[str]:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
                 output.write(chunk)
+                if output.tell() > BYTES[name]:  # a small archive can unpack to terabytes
+                    return [f"{path} holds more than the {BYTES[name]:,} bytes of {name}"]
         if digest.hexdigest() != SHA256[name]:
             return [_mismatch(path, name, digest.hexdigest(), partial.stat().st_size)]
         os.replace(partial, raw / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fmnist_lib import paths
 from fmnist_lib.config import RunConfig
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.store import RunStore
 
@@ -56,7 +56,7 @@ class Report:
     notices: list[str] = field(default_factory=list)
 
 
-class RunFailedError(Exception):
+class RunFailedError(FailedError):
     """A run or a notebook failed and the call was not told to keep going."""
 
 

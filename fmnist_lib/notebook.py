@@ -30,9 +30,9 @@ def open_results(
     more models (`origin` says which). With `train`, what this machine lacks is trained here first,
     one run after another. Raises `UserError` when there is nothing to show.
     """
-    own = RunStore(paths.RUNS)
+    own = RunStore(paths.RUNS, read_only=True)
     if records:
-        stores = {f"the records in {records}": RunStore(paths.ROOT / records)}
+        stores = {f"the records in {records}": RunStore(paths.ROOT / records, read_only=True)}
     else:
         stores = {
             "this machine's records": own,

@@ -1,13 +1,16 @@
-"""Every folder that is read or written; paths start at the package, not the working directory."""
+"""Every folder that is read or written.
+
+Paths start at the project, not at the working directory: workers and notebooks have others.
+"""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-DATA = Path(os.environ.get("FMNIST_DATA", ROOT / "data"))  # torchvision's `root`
+DATA = ROOT / (os.environ.get("FMNIST_DATA") or "data")  # torchvision's `root`
 RAW = DATA / "FashionMNIST" / "raw"  # the four idx files
-RUNS = Path(os.environ.get("FMNIST_RUNS", ROOT / "runs"))  # local records, weights (untracked)
+RUNS = ROOT / (os.environ.get("FMNIST_RUNS") or "runs")  # local records, weights (untracked)
 BUILD = ROOT / "build"  # reports of one's own runs (untracked)
 REPORT = ROOT / "report"  # the released report and its records
 NOTEBOOKS = ROOT / "notebooks"

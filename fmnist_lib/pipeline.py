@@ -2,19 +2,19 @@
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from fmnist_lib.assembly import MADE_FROM, is_current, made_from, make_pages
 from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.cluster import ClusterLostError, Outcome, run_many
+from fmnist_lib.cluster import run_many
 from fmnist_lib.config import RunConfig
 from fmnist_lib.cost import ROUNDS, cost_name, measure_costs
 from fmnist_lib.data import load
 from fmnist_lib.engine import CompilationError
-from fmnist_lib.environment import code_sha256
+from fmnist_lib.environment import code_sha256, has_device
 from fmnist_lib.forecast import forecast, past_runs
 from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
 from fmnist_lib.progress import Progress
@@ -61,7 +61,7 @@ def state_of(job: Job, config: RunConfig) -> RunState:
 
 
 def make_report(job: Job) -> Report:
-    """Train, time, execute, render; return what came out. Raises `RunFailedError`, `UserError`.
+    """Train, time, execute, render; return what came out. Raises `FailedError`, `UserError`.
 
     Finished runs are stored as they finish, so that the same call goes on after an interruption.
     """
@@ -75,7 +75,7 @@ def make_report(job: Job) -> Report:
         if not runs:
             raise RunFailedError("no run succeeded; there is nothing to report")
         job = settle_engines(job)  # after a fallback
-        measure_missing(job, [run.record for run in runs])
+        measure_missing(job, [run.record for run in runs], report)
         collect(job, runs)
         digest = made_from(job)
         if not job.force and is_current(job, digest):
@@ -121,7 +121,15 @@ def train_all(
     """
     fallbacks: dict[str, str] = {}
     with Progress(configs) as progress:
-        for config, outcome in train_somewhere(job, configs, progress):
+        outcomes = run_many(
+            configs,
+            jobs=job.jobs,
+            on_epoch=progress.epoch,
+            scheduler=job.scheduler,
+            records=past_runs(job.store, job.released),
+            checkpoints=job.checkpoints,
+        )
+        for config, outcome in outcomes:
             if isinstance(outcome, CompilationError) and job.auto_engine:
                 fallbacks[config.name] = f"trained eagerly, since {outcome}"
                 continue
@@ -133,23 +141,6 @@ def train_all(
             Checkpoint(job.checkpoints, config).remove()
             progress.finish(output.record)
     return fallbacks
-
-
-def train_somewhere(
-    job: Job, configs: Sequence[RunConfig], progress: Progress
-) -> Iterator[tuple[RunConfig, Outcome]]:
-    """Yield runs as they finish, here or on a cluster; raise `RunFailedError` when that is lost."""
-    try:
-        yield from run_many(
-            configs,
-            jobs=job.jobs,
-            on_epoch=progress.epoch,
-            scheduler=job.scheduler,
-            records=past_runs(job.store, job.released),
-            checkpoints=job.checkpoints,
-        )
-    except ClusterLostError as error:
-        raise RunFailedError(str(error)) from None
 
 
 def forecast_of(job: Job) -> str:
@@ -166,12 +157,18 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
     return None
 
 
-def measure_missing(job: Job, records: Sequence[RunRecord]) -> None:
-    """Time each model that was not, in turns, now that nothing of ours runs beside it."""
+def measure_missing(job: Job, records: Sequence[RunRecord], report: Report) -> None:
+    """Time each model that was not, in turns, now that nothing of ours runs beside it.
+
+    A cluster may have trained what this machine cannot: then the report has no times.
+    """
     codes = {code_sha256(), *(record.environment.code_sha256 for record in records)}
     configs = one_a_model(records)
     missing = [config for config in configs if job.force or not has_cost(job, config, codes)]
     if not missing:
+        return
+    if not all(has_device(config.device) for config in missing):
+        report.notices.append("no times: this machine lacks the device that the runs were made on")
         return
     # The runs of a profile all have the same images.
     data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)

@@ -14,7 +14,7 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fmnist_lib.config import RunConfig, Stop, one_line
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError, UserError
 
 SCHEMA_VERSION = 1
 Arrays = dict[str, np.ndarray]
@@ -131,7 +131,7 @@ class RunOutput:
         return replace(self, record=self.record.model_copy(update={"environment": noted}))
 
 
-class DamagedRecordError(Exception):
+class DamagedRecordError(FailedError):
     """A file of a run is missing, cut or changed; the message names it and says what is wrong."""
 
 

@@ -11,6 +11,7 @@ from fmnist_lib.job import Job, Report, check_output
 from fmnist_lib.models import MODELS
 from fmnist_lib.notebook import HOW
 from fmnist_lib.reporting.analysis import as_recorded
+from fmnist_lib.reporting.render import PdfUnavailableError, import_weasyprint
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
 
@@ -25,6 +26,10 @@ def check_release(job: Job) -> None:
         raise UserError("release: needs all models; leave --models out")
     if job.keep_going:
         raise UserError("release: needs every run; leave --keep-going out")
+    try:
+        import_weasyprint()
+    except PdfUnavailableError as error:
+        raise UserError(f"release: needs its PDF, but {error}") from None
     # What an interrupted release has left in report/ is made anew.
     if git("status", "--porcelain", "--", ".", ":(exclude)report") != "":
         raise UserError("release: needs a git checkout without uncommitted changes")
@@ -44,7 +49,7 @@ def released_plan(released: RunStore) -> list[RunConfig]:
 def rebuild(job: Job) -> Report:
     """Make the report from the released records alone; nothing is trained or timed.
 
-    Raises as `pipeline.make_report` does.
+    Raises `FailedError`, `UserError`.
     """
     check_output(job)
     report = Report(job.output)

@@ -52,7 +52,7 @@ def check_address(address: str, *, trust_network: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine's own, seen by nobody else."""
+    """Return whether a host's name or address is this machine's own, not seen from beyond."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -16,6 +16,7 @@ SYSTEM_COPY = Path("/usr/share/datasets/fashion-mnist")  # where Debian's packag
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 NETWORK_TIMEOUT_SECONDS = 10  # of silence, not of the whole download
 CHUNK_BYTES = 1 << 18  # read and written at a time
+MAX_BYTES = 1 << 26  # of a download; the largest file has 45 MiB before it is compressed
 
 
 class SourceError(Exception):
@@ -73,6 +74,10 @@ def _download(url: str, path: Path) -> None:
     ):
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
+            if file.tell() > MAX_BYTES:
+                raise OSError(
+                    f"more than {MAX_BYTES:,} bytes came, which is no file of FashionMNIST"
+                )
             bar.update(len(chunk))
 
 

@@ -18,7 +18,7 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from fmnist_lib.config import RunConfig
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.records import (
     Arrays,
     CostRecord,
@@ -61,7 +61,7 @@ class RunStore:
         """Hold the store for writing; raise `UserError` at once when another process holds it."""
         holder = self.folder / ".holder"
         lock = FileLock(self.folder / ".lock", timeout=0)
-        with self._told_plainly():
+        with self._told_plainly(UserError):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()
@@ -71,7 +71,7 @@ class RunStore:
                     "record store; wait until it has finished"
                 ) from None
         try:
-            with self._told_plainly():
+            with self._told_plainly(UserError):
                 holder.write_text(str(os.getpid()))
             yield
         finally:
@@ -79,13 +79,16 @@ class RunStore:
             lock.release()
 
     @contextmanager
-    def _told_plainly(self) -> Iterator[None]:
-        """Turn what the system refuses (a full or read-only disk) into one line for the user."""
+    def _told_plainly(self, kind: type[Exception]) -> Iterator[None]:
+        """Turn what the system refuses (a full or read-only disk) into one line for the user.
+
+        That is bad input before any work and a failure in the midst of it.
+        """
         try:
             yield
         except OSError as error:
             fault = error.strerror or error
-            raise UserError(f"{self.folder}: cannot be written to ({fault})") from None
+            raise kind(f"{self.folder}: cannot be written to ({fault})") from None
 
     def _holder(self) -> str:
         try:
@@ -94,7 +97,7 @@ class RunStore:
             return "unknown"
 
     def write(self, output: RunOutput, *, with_weights: bool = True) -> None:
-        """Store a run, whole or not at all; raise `UserError` when the disk is full or read-only.
+        """Store a run, whole or not at all; raise `FailedError` when the disk is full or read-only.
 
         An earlier run of that name stays readable until the new one takes its place.
         """
@@ -103,7 +106,7 @@ class RunStore:
         files = {f"predictions-{rule}": arrays for rule, arrays in output.predictions.items()}
         if with_weights:
             files |= {f"weights-{rule}": arrays for rule, arrays in output.weights.items()}
-        with self._told_plainly():
+        with self._told_plainly(FailedError):
             try:
                 shutil.rmtree(new, ignore_errors=True)  # what a killed process may have left
                 for stem, arrays in files.items():
@@ -119,7 +122,7 @@ class RunStore:
 
     def write_cost(self, cost: CostRecord) -> None:
         """Store a cost measurement; raise as `write` does."""
-        with self._told_plainly():
+        with self._told_plainly(FailedError):
             write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
 
     def _old(self, name: str) -> Path:
@@ -137,14 +140,17 @@ class RunStore:
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
 
-        A damaged one is set aside with a warning that names it, and counts as absent. A folder
-        without a record is a run that another process is writing, or that was cut short: absent.
+        A damaged one is set aside with a warning that names it, and counts as absent; so does one
+        whose settings are not those its name stands for. A folder without a record is a run that
+        another process is writing, or that was cut short: absent.
         """
         folder = self.folder_of(config.name)
         if not (folder / "record.json").exists():
             return None
         try:
             record = self.read(config.name)
+            if difference := describe_difference(record.config, config):
+                raise DamagedRecordError(f"{folder}: is of another run ({difference})")
         except DamagedRecordError as error:
             self._reject(folder, f"{error}; the run counts as missing")
             return None

@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "study": {"config", "engine", "errors", "models"},
     "forecast": {"config", "cost", "records", "store"},
     "remote": {"environment", "errors", "fetching"},
-    "cluster": {"config", "data", "experiment", "forecast", "paths", "records", "remote"}
-    | {"training"},
+    "cluster": {"config", "data", "errors", "experiment", "forecast", "paths", "records"}
+    | {"remote", "training"},
     "progress": {"config", "cost", "models", "records", "training"},
     "verification": {"config", "experiment", "records"},
     "replay": {"checkpoints", "cluster", "config", "environment", "errors", "progress", "records"}
@@ -50,17 +50,8 @@ MAY_IMPORT = {
     "released": {"assembly", "config", "environment", "errors", "job", "models", "notebook"}
     | {"reporting", "store", "study"},
     "pipeline": {"assembly", "checkpoints", "cluster", "config", "cost", "data", "engine"}
-    | {
-        "environment",
-        "forecast",
-        "job",
-        "models",
-        "progress",
-        "records",
-        "released",
-        "reporting",
-        "store",
-    },
+    | {"environment", "forecast", "job", "models", "progress", "records", "released"}
+    | {"reporting", "store"},
     "start": {"config", "forecast", "models", "paths", "records", "store", "study"},
 }
 

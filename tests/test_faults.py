@@ -12,7 +12,7 @@ from made_up import ENVIRONMENT, make_cost, make_run
 import fmnist_lib.store
 import run_all
 from fmnist_lib import environment
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.reporting.analysis import load_results, run_table
 from fmnist_lib.store import RunStore
 
@@ -51,7 +51,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there_and_nothing_half_written(dis
     store.write(first)
     (disk / "another's").write_bytes(bytes(80 * 1024))
     before = files_in(disk)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(FailedError) as error:
         store.write(second)
     assert str(disk) in str(error.value)
     assert "No space left on device" in str(error.value)
@@ -87,7 +87,7 @@ def test_what_the_system_refuses_is_one_line_for_the_user(tmp_path, monkeypatch,
             lambda: store.write(make_run(seed=1, test_images=100)),
             lambda: store.write_cost(make_cost(run.record.config)),
         ):
-            with pytest.raises(UserError) as caught:
+            with pytest.raises(FailedError) as caught:
                 write()
             assert str(caught.value) == f"{tmp_path}: cannot be written to ({error.strerror})"
     assert files_in(tmp_path) == before
@@ -95,7 +95,12 @@ def test_what_the_system_refuses_is_one_line_for_the_user(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(UserError("runs: cannot be written to (No space)"), 2), (FULL, 1)]
+    ("error", "status"),
+    [
+        (UserError("runs: cannot be written to (No space)"), 2),
+        (FailedError("runs: cannot be written to (No space)"), 1),
+        (FULL, 1),
+    ],
 )
 def test_the_command_has_no_traceback_for_it(monkeypatch, capsys, error, status):
     def fail(_):
@@ -138,7 +143,7 @@ def test_a_read_only_store_is_read_and_writing_to_it_refused(disk):
     assert store.find(run.record.config) == run.record
     with pytest.warns(UserWarning, match="could not be set aside: Read-only file system"):
         assert store.find(cut.record.config) is None
-    with pytest.raises(UserError, match=r"cannot be written to \(Read-only"):
+    with pytest.raises(FailedError, match=r"cannot be written to \(Read-only"):
         store.write(make_run(seed=2, test_images=100))
     with pytest.raises(UserError, match=r"cannot be written to \(Read-only"), store.lock():
         pass

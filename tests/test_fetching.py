@@ -1,5 +1,6 @@
 """The files: obtained from whichever source has them, never used or left behind unverified."""
 
+import gzip
 import hashlib
 import multiprocessing
 import os
@@ -106,6 +107,24 @@ def test_torchvisions_mirrors(place, monkeypatch):
     monkeypatch.setattr(FashionMNIST, "mirrors", [nowhere, *FashionMNIST.mirrors])
     fetching.ensure_data(place.root)
     place.assert_complete()
+
+
+def test_a_download_without_end_is_given_up(place, monkeypatch):
+    place.fill(place.mirror, gz=True)
+    monkeypatch.setattr(sources, "MAX_BYTES", 20)
+    with pytest.raises(fetching.DataError, match="more than 20 bytes came"):
+        fetching.ensure_data(place.root)
+    assert not list(place.raw.glob("*ubyte*"))
+
+
+def test_an_archive_is_not_unpacked_beyond_the_size_its_file_has(place):
+    place.fill(place.system, gz=True)
+    bomb = place.system / f"{TEST_IMAGES}.gz"
+    bomb.write_bytes(gzip.compress(bytes(10 * sources.CHUNK_BYTES)))
+    with pytest.raises(fetching.DataError, match=rf"{bomb} holds more than the") as error:
+        fetching.ensure_data(place.root)
+    assert f"missing {TEST_IMAGES} |" in str(error.value)
+    assert not (place.raw / ".incoming").exists()
 
 
 def write_program(folder: Path, name: str, script: str) -> None:

@@ -1,7 +1,7 @@
 """Rules of the pipeline that need no training: releases, and what becomes of each run."""
 
 import pytest
-from made_up import ENVIRONMENT, make_cost
+from made_up import ENVIRONMENT, make_cost, make_run
 
 from fmnist_lib import assembly, paths, pipeline, released
 from fmnist_lib.config import Stop
@@ -10,8 +10,19 @@ from fmnist_lib.experiment import run_experiment
 from fmnist_lib.job import Job, Report, RunFailedError, check_output
 from fmnist_lib.pipeline import has_cost, one_a_model, state_of
 from fmnist_lib.released import check_release
+from fmnist_lib.reporting.render import PdfUnavailableError
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan
+
+
+@pytest.fixture
+def no_pdf(monkeypatch):
+    """A machine without WeasyPrint's system libraries."""
+
+    def fail():
+        raise PdfUnavailableError("no PDF can be made")
+
+    monkeypatch.setattr(released, "import_weasyprint", fail)
 
 
 def job(tmp_path, profile="smoke", *, models="", **options):
@@ -35,6 +46,12 @@ def test_a_release_needs_all_models_and_whole_runs(tmp_path, monkeypatch):
         check_release(job(tmp_path, "paper", models="lenet5"))
     with pytest.raises(UserError, match="shortened"):
         check_release(job(tmp_path, "smoke"))
+
+
+def test_a_release_needs_its_pdf(tmp_path, monkeypatch, no_pdf):
+    monkeypatch.setattr(released, "git", lambda *arguments: "")
+    with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
+        check_release(job(tmp_path, "paper"))
 
 
 def test_a_run_is_cached_released_or_to_train(tmp_path):
@@ -77,6 +94,16 @@ def test_a_timing_counts_only_with_training_code_of_this_report(tmp_path):
     assert has_cost(own, config, {"other", code})
     assert not has_cost(own, config, {"other"})
     assert not has_cost(release, config, {"other"})
+
+
+def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "has_device", lambda name: False)
+    monkeypatch.setattr(pipeline, "load", None)  # nothing is tried
+    (config,) = plan("smoke", models="lenet5", device="cuda")
+    record = make_run().record.model_copy(update={"config": config})
+    report = Report(tmp_path)
+    pipeline.measure_missing(job(tmp_path), [record], report)
+    assert [line.partition(":")[0] for line in report.notices] == ["no times"]
 
 
 def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import make_cost
+from made_up import make_cost, make_run
 
 import fmnist_lib.store
 from fmnist_lib import records
@@ -483,6 +484,16 @@ def test_the_lock_is_given_back_even_after_an_error(tmp_path):
     with store.lock():
         pass
     assert not (tmp_path / ".holder").exists()
+
+
+def test_a_record_whose_settings_are_not_those_of_its_name_is_none_of_that_run(tmp_path):
+    output = make_run()
+    wanted = output.record.config
+    other = wanted.model_copy(update={"learning_rate": 0.5})
+    store = RunStore(tmp_path)
+    store.write(replace(output, record=output.record.model_copy(update={"config": other})))
+    with pytest.warns(UserWarning, match=r"another run \(learning_rate is 0.001, recorded 0.5\)"):
+        assert store.find(wanted) is None
 
 
 def test_a_store_that_cannot_be_written_is_the_users_to_mend(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import nbformat
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from made_up import make_run
 from pypdf import PdfReader
 
 from fmnist_lib.models import MODELS
@@ -163,6 +165,18 @@ def test_dry_run_names_each_run_and_why(smoke):
     assert sum(line.endswith(reason) for line in lines) == len(MODELS)
 
 
+def test_a_dry_run_leaves_damaged_files_where_they_are(tmp_path):
+    output = make_run()
+    RunStore(tmp_path).write(output)
+    (config,) = plan("smoke", models="lenet5")
+    shutil.move(tmp_path / output.record.name, tmp_path / config.name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = command("--profile", "smoke", "--models", "lenet5", "--dry-run", runs=tmp_path)
+    assert done.returncode == 0
+    assert f"{config.name}: the record is of another run" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_cut_record_is_named_and_its_run_trained_again(smoke, tmp_path):
     runs, _, _ = smoke
     (config,) = plan("smoke", models="lenet5")
@@ -187,6 +201,7 @@ def test_a_cut_record_is_named_and_its_run_trained_again(smoke, tmp_path):
         (["--seeds", "4-0"], "'4-0'", "0-4,7"),
         (["--jobs", "-1"], "-1", "1 and more"),
         (["--device", "tpu"], "tpu", "cpu"),
+        (["--device", "mps" if sys.platform == "linux" else "cuda"], "finds no", "allowed: cpu"),
         (["--prof", "smoke"], "--prof", "--help"),
         (["--release", "--profile", "smoke"], "shortened", "paper, study"),
         (["--release", "--output", "x"], "--release", "--output"),

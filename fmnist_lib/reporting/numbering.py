@@ -10,11 +10,13 @@ from collections import Counter
 
 from bs4 import BeautifulSoup, Tag
 
+from fmnist_lib.errors import FailedError
+
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 INLINE = {"a", "code", "em", "strong", "sub", "sup"}  # a heading's other markup is shown as text
 
 
-class ReportError(ValueError):
+class ReportError(FailedError):
     """The notebooks do not make one report; the message names what is missing or there twice."""
 
 

@@ -17,8 +17,8 @@ FILES: Mapping[str, str] = {
     "results.csv": "every run and stopping rule, one a row: settings, metrics, cost, environment",
     "tables/": "`table1.csv` and `table2.csv`, the paper's two tables for our runs, one model a "
     "row; `confusion.csv`, the confusion matrices, one cell a row",
-    "figures/": "every figure as SVG, as PNG and, what it shows, as CSV; named as in the page, "
-    "where `fig-` stands in front",
+    "figures/": "every figure as SVG, as PNG and, what it shows, as CSV (the strokes of single "
+    "runs: `results.csv`); named as in the page, where `fig-` stands in front",
     "models/": "for each model a card (`README.md`) and, where they were kept, the weights of its "
     "first seed; no other weights are kept",
     "notebooks/": "the notebooks as they were executed for the report",

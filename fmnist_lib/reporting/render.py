@@ -64,9 +64,9 @@ FONTS = (  # family in `print.css`, weight, style, matplotlib's copy: the same o
     ("Report Sans", "bold", "normal", "DejaVuSans-Bold"),
 )
 NO_PDF = (
-    "no PDF was made, since WeasyPrint lacks a system library ({reason}). Install it and run again:"
-    " `apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0` on Debian and Ubuntu,"
-    " `brew install pango` on macOS, `conda install -c conda-forge pango` with conda"
+    "no PDF can be made, since WeasyPrint lacks a system library ({reason}). Install it and run "
+    "again: `apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0` on Debian and "
+    "Ubuntu, `brew install pango` on macOS, `conda install -c conda-forge pango` with conda"
 )
 
 
@@ -149,7 +149,7 @@ def render_pdf(html: str, target: Path) -> None:
 
     Raises PdfUnavailableError when a system library is missing.
     """
-    weasyprint = _import_weasyprint()
+    weasyprint = import_weasyprint()
     fonts = weasyprint.text.fonts.FontConfiguration()
     faces = weasyprint.CSS(string=_font_faces(), font_config=fonts)
     local = weasyprint.urls.URLFetcher(allowed_protocols={"data", "file"})
@@ -297,8 +297,11 @@ def _font_faces() -> str:
     )
 
 
-def _import_weasyprint() -> ModuleType:
-    """Import WeasyPrint only when it is wanted: this loads the system libraries."""
+def import_weasyprint() -> ModuleType:
+    """Import WeasyPrint only when it is wanted: this loads the system libraries.
+
+    Raises `PdfUnavailableError` where one of them is missing.
+    """
     try:
         # It prints about a missing library what our own message says, and warns without
         # HarfBuzz-Subset, which fontTools then replaces.
