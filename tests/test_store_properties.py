@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_up import make_cost, make_run
 
 from fmnist_lib import store as store_module
-from fmnist_lib.errors import UserError
+from fmnist_lib.errors import FailedError
 from fmnist_lib.records import digest_arrays
 from fmnist_lib.store import RunStore
 
@@ -142,7 +142,7 @@ def test_what_was_finished_is_always_readable(operations):
                 with Disk(last or 10**9, error, meanwhile) as disk:
                     writers[writer].write(attempted[which])
                 finished[which] = attempted[which]
-            except (KilledError, UserError, KeyboardInterrupt):
+            except (KilledError, FailedError, KeyboardInterrupt):
                 pass
             for output in finishes:
                 finished[other] = attempted[other] = output
@@ -161,7 +161,7 @@ def test_every_single_step_may_be_the_last(tmp_path, error):
             try:
                 store.write(new)
                 stopped = False
-            except (KilledError, UserError):
+            except (KilledError, FailedError):
                 stopped = True
         check(store.folder, {0: old, 1: other}, {0: new, 1: other})
         if not stopped:
