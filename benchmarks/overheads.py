@@ -13,6 +13,7 @@ from statistics import mean
 
 from fmnist_lib.cluster import run_many
 from fmnist_lib.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig, make_config
+from fmnist_lib.data import ensure_data
 from fmnist_lib.errors import UserError
 from fmnist_lib.store import RunStore
 from fmnist_lib.study import plan, usable_cores
@@ -99,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {"max_epochs": options.epochs, "train_images": options.train_images}
     try:
         configs = [make_config(model=options.model, seed=s, **settings) for s in range(cores)]
+        ensure_data()
     except UserError as error:
         print(f"overheads.py: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from statistics import mean, median, stdev
 
 from fmnist_lib.config import make_config
 from fmnist_lib.data import load
+from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.models import MODELS
 from fmnist_lib.records import RunRecord
@@ -45,11 +46,15 @@ def row(title: str, runs: dict[str, list[RunRecord]]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments(arguments)
-    if options.seeds < 2:
-        print("precision.py: seeds: a spread needs two and more", file=sys.stderr)
-        return 2
     short = {"train_images": options.train_images, "test_images": options.test_images}
-    data = load(**short)
+    try:
+        if options.seeds < 2:
+            raise UserError(f"seeds: {options.seeds} show no spread; allowed: 2 and more")
+        make_config(model="lenet5", max_epochs=options.epochs, **short)  # refuses what cannot be
+        data = load(**short)
+    except UserError as error:
+        print(f"precision.py: {error}", file=sys.stderr)
+        return 2
     print(f"| {' | '.join(HEAD)} |\n| --- |{' ---: |' * (len(HEAD) - 1)}")
     for model, entry in MODELS.items():
         runs: dict[str, list[RunRecord]] = {name: [] for name in PRECISIONS}

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from distributed import Client, Worker
+from distributed import Worker
 
 from fmnist_lib.cluster import run_on
 from fmnist_lib.config import RunConfig, make_config
 from fmnist_lib.paths import REPORT
 from fmnist_lib.records import RunOutput
+from fmnist_lib.remote import connect
 from fmnist_lib.store import RunStore
 
 MODEL = "lenet5"
@@ -88,7 +89,7 @@ def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
     import scaling  # under the name by which the others know it
 
     try:
-        with Client(address, timeout=30) as client:
+        with connect(address) as client:
             client.wait_for_workers(each * PROCESSES, timeout=300)
             configs = [make_config(model=MODEL, seed=seed) for seed in range(tasks)]
             before = {"scheduler": mib(scheduler.pid), "client": mib(os.getpid())}
@@ -132,6 +133,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--serve", nargs=2, metavar=("ADDRESS", "WORKERS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if min(options.tasks, options.workers) < 1:
+        parser.error("--tasks and --workers: allowed: 1 and more")
     if options.serve:
         asyncio.run(serve(options.serve[0], int(options.serve[1])))
     else:

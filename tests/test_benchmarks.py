@@ -76,6 +76,32 @@ def test_the_readme_holds_the_table_between_its_markers(tiny):
     assert text.endswith(before[2].partition("<!-- /throughput")[2])
 
 
+def test_a_part_alone_is_printed_and_replaces_nothing():
+    table = BENCHMARKS / "throughput.csv"
+    before = table.read_bytes(), (BENCHMARKS / "README.md").read_bytes()
+    done = call("throughput.py", *NARROW, "--ways", "dataloader")
+    assert done.returncode == 0, done.stderr
+    assert "| LeNet-5 |" in done.stdout
+    assert "nothing is written without --output" in done.stderr
+    assert (table.read_bytes(), (BENCHMARKS / "README.md").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "named"),
+    [
+        ("precision.py", ("--seeds", 1), "seeds"),
+        ("precision.py", ("--epochs", 0), "max_epochs"),
+        ("overheads.py", ("--model", "vgg"), "vgg"),
+        ("scaling.py", ("--tasks", 0), "--tasks"),
+    ],
+)
+def test_bad_input_of_the_others_is_one_line(script, arguments, named):
+    done = call(script, *arguments)
+    assert done.returncode == 2
+    assert named in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_all_models_in_sequence_is_the_harmonic_mean(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import throughput

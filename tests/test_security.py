@@ -162,15 +162,20 @@ def test_dpkg_deb_does_not_climb(tmp_path):
         with tarfile.open(fileobj=stream, mode="w:gz") as archive:
             for name, content in members:
                 member = tarfile.TarInfo(name)
+                if isinstance(content, str):  # a link to there
+                    member.type, member.linkname, content = tarfile.SYMTYPE, content, b""
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
         return stream.getvalue()
 
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    climbing = [("../climbed", b"evil"), ("./link", str(outside)), ("./link/evil", b"evil")]
     control = b"Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
     parts = {
         "debian-binary": b"2.0\n",
         "control.tar.gz": tar([("./control", control)]),
-        "data.tar.gz": tar([("../climbed", b"evil"), ("./good", b"good")]),
+        "data.tar.gz": tar([*climbing, ("./good", b"good")]),
     }
     package = tmp_path / "x.deb"
     with package.open("wb") as file:
@@ -183,6 +188,7 @@ def test_dpkg_deb_does_not_climb(tmp_path):
     subprocess.run(["dpkg-deb", "-x", package, folder], capture_output=True, check=False)
     assert not list(tmp_path.rglob("climbed")) or (folder / "climbed").exists()
     assert not (folder.parent / "climbed").exists()
+    assert not list(outside.iterdir())
 
 
 # --- a record from elsewhere -------------------------------------------------------------------
