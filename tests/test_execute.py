@@ -1,5 +1,7 @@
 """Notebooks are executed out of place; a failure is kept, shown, and does not stop the others."""
 
+import subprocess
+
 import nbformat
 import pytest
 
@@ -50,13 +52,17 @@ def test_the_folder_holds_the_new_notebooks_and_nothing_of_this_machine(tmp_path
 
 
 def fail_to_start(monkeypatch, times):
-    """Let the first kernels fail as one does whose port was taken; return the list of starts."""
+    """Let the first kernels fail as one does whose port was taken; return the list of starts.
+
+    Such a kernel writes a traceback to the standard error that it has from us.
+    """
     starts, start = [], execution.papermill.execute_notebook
 
     def failing(*arguments, **options):
         starts.append(arguments)
         if len(starts) <= times:
             nbformat.write(nbformat.read(arguments[0], as_version=4), arguments[1])
+            subprocess.run("echo Address already in use >&2", shell=True, check=True)
             raise RuntimeError("Kernel died before replying to kernel_info")
         return start(*arguments, **options)
 
@@ -64,17 +70,19 @@ def fail_to_start(monkeypatch, times):
     return starts
 
 
-def test_a_kernel_that_did_not_start_is_started_again(tmp_path, monkeypatch):
+def test_a_kernel_that_did_not_start_is_started_again(tmp_path, monkeypatch, capfd):
     notebook = write_notebook(tmp_path / "a.ipynb", "print(number)")
     starts = fail_to_start(monkeypatch, 1)
     assert execute(notebook, tmp_path / "b.ipynb", {"number": 7}) == ""
     assert len(starts) == 2
     assert outputs_of(tmp_path / "b.ipynb")[0].text == "7\n"
+    assert "Address" not in capfd.readouterr().err
 
 
-def test_kernels_that_never_start_are_an_error_in_one_line(tmp_path, monkeypatch):
+def test_kernels_that_never_start_are_an_error_in_one_line(tmp_path, monkeypatch, capfd):
     notebook = write_notebook(tmp_path / "a.ipynb", "print(number)")
     starts = fail_to_start(monkeypatch, 99)
     error = execute(notebook, tmp_path / "b.ipynb", {"number": 7})
     assert error == "the kernel did not start: Kernel died before replying to kernel_info"
     assert len(starts) == execution.STARTS
+    assert "Address already in use" in capfd.readouterr().err

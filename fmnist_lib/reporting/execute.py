@@ -1,9 +1,13 @@
 """Notebooks → executed notebooks, side by side, never in place. Not here: what they show."""
 
+import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import nbformat
 import papermill
@@ -55,7 +59,37 @@ def check_parameters(notebook: Path, parameters: Parameters) -> None:
 
 
 def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
-    """Execute one notebook into `target`; return its error in one line, empty for none."""
+    """Execute one notebook into `target`; return its error in one line, empty for none.
+
+    What the kernel says beside the notebook is shown after an error alone: one that lost its port
+    has a traceback, and is started again.
+    """
+    with tempfile.TemporaryFile() as said:
+        with stderr_into(said):
+            error = start_and_execute(notebook, target, parameters)
+        said.seek(0)
+        if error:
+            sys.stderr.write(said.read().decode(errors="replace"))
+    clean(target)
+    return error
+
+
+@contextmanager
+def stderr_into(file: IO[bytes]) -> Iterator[None]:
+    """Lead what this process and those it starts write to standard error into a file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def start_and_execute(notebook: Path, target: Path, parameters: Parameters) -> str:
+    """Execute one notebook, in a second or third kernel if need be; return as `execute` does."""
     for _ in range(STARTS):
         error = ""
         try:
@@ -75,7 +109,6 @@ def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
             error = f"the kernel did not start: {failure}".splitlines()[0]
             continue
         break
-    clean(target)
     return error
 
 
