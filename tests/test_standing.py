@@ -90,6 +90,8 @@ def test_claims_are_tallied_by_outcome(three):
     assert "C3" not in found.turned  # its tables say the same
     statement = "ResNet-Mini beats ViT-Tiny with about a tenth of its parameters (C3)"
     assert statement in found.stated["holds"].split("; ")
+    untested = found.stated["not tested here"].split("; ")
+    assert "skip connections are what makes ResNet-Mini good (C16)" in untested
 
 
 def test_claims_of_several_runs_rest_on_seeds_and_images(results_of):  # noqa: F811

@@ -153,8 +153,8 @@ CLAIMS = (
     ),
     Claim(
         id="C12",
-        statement="A patience of 5 stops ViT-Tiny and MobileNet-Lite too early; a longer one would"
-        " raise their accuracy.",
+        statement="A patience of 5 stops ViT-Tiny and MobileNet-Lite too early, and a longer one"
+        " would raise their accuracy.",
         where="Section 5.4",
         rule=rules.patience_too_short,
         models=("mobilenet_lite", "vit_tiny"),

@@ -26,7 +26,7 @@ from fmnist_lib.reporting.findings import (
 from fmnist_lib.reporting.judging import Interval, Outcome, above
 from fmnist_lib.reporting.paired import Side, difference
 from fmnist_lib.reporting.paper import REPORTED
-from fmnist_lib.reporting.words import join, name_of, names_of
+from fmnist_lib.reporting.words import join, name_of, names_of, within
 
 # A difference that another optimiser setting or seed may well make; declared before any run.
 AGREEMENT_POINTS = 1.5
@@ -243,8 +243,8 @@ def tally(judged: pd.DataFrame) -> Tally:
 
 
 def _stated(judged: pd.DataFrame) -> str:
-    """Claims as one list: `ResNet-Mini … (C1); …`."""
-    claims = [f"{row.claim.removesuffix('.')} ({row.id})" for row in judged.itertuples()]
+    """Claims as one list: `ResNet-Mini … (C1); the parameter count … (C9)`."""
+    claims = [f"{within(row.claim.removesuffix('.'))} ({row.id})" for row in judged.itertuples()]
     return "; ".join(claims) or "none"
 
 

@@ -21,6 +21,13 @@ def join(items: Iterable[object], word: str = "and") -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
+def within(sentence: str) -> str:
+    """A sentence as it stands within another: its first letter small, unless it begins a name."""
+    if sentence.startswith(tuple(name_of(model) for model in REPORTED)):
+        return sentence
+    return sentence[:1].lower() + sentence[1:]
+
+
 def ordinal(order: Sequence[str], model: str) -> str:
     """The place of a model in an order, such as `3rd`."""
     place = order.index(model) + 1
