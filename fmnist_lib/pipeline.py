@@ -160,7 +160,8 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
 def measure_missing(job: Job, records: Sequence[RunRecord], report: Report) -> None:
     """Time each model that was not, in turns, now that nothing of ours runs beside it.
 
-    A cluster may have trained what this machine cannot: then the report has no times.
+    A cluster may have trained what this machine cannot, for lack of a device or of a compiler:
+    then the report has no times.
     """
     codes = {code_sha256(), *(record.environment.code_sha256 for record in records)}
     configs = one_a_model(records)
@@ -174,10 +175,15 @@ def measure_missing(job: Job, records: Sequence[RunRecord], report: Report) -> N
     data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
     names = names_of(config.model for config in missing)
     tell(f"timing {names} alone, in {ROUNDS} rounds")
-    for cost in measure_costs(missing, data, on_round=lambda number: tell(f"round {number}")):
+    try:
+        costs = measure_costs(missing, data, on_round=lambda number: tell(f"round {number}"))
+    except CompilationError as error:
+        report.notices.append(f"no times: {error}")
+        return
+    for cost in costs:
         job.store.write_cost(cost)
-    if cost.busy_percent > BUSY_PERCENT:
-        tell(f"the machine was {cost.busy_percent:.0f} % busy with other work: times are high")
+    if costs[0].busy_percent > BUSY_PERCENT:
+        tell(f"the machine was {costs[0].busy_percent:.0f} % busy with other work: times are high")
 
 
 def has_cost(job: Job, config: RunConfig, codes: Collection[str]) -> bool:

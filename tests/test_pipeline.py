@@ -5,6 +5,7 @@ from made_up import ENVIRONMENT, make_cost, make_run
 
 from fmnist_lib import assembly, paths, pipeline, released
 from fmnist_lib.config import Stop
+from fmnist_lib.engine import CompilationError
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.job import Job, Report, RunFailedError, check_output
@@ -104,6 +105,18 @@ def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch
     report = Report(tmp_path)
     pipeline.measure_missing(job(tmp_path), [record], report)
     assert [line.partition(":")[0] for line in report.notices] == ["no times"]
+
+
+def test_without_the_compiler_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
+    def no_compiler(*_, **__):
+        raise CompilationError("lenet5: compiling failed: no C++ compiler")
+
+    monkeypatch.setattr(pipeline, "measure_costs", no_compiler)
+    (config,) = plan("smoke", models="lenet5", engine="compiled")
+    record = make_run().record.model_copy(update={"config": config})
+    report = Report(tmp_path)
+    pipeline.measure_missing(job(tmp_path), [record], report)
+    assert report.notices == ["no times: lenet5: compiling failed: no C++ compiler"]
 
 
 def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up import labels, mistaken
+from made_up import ENVIRONMENT, labels, mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
 from fmnist_lib.data import CLASS_NAMES
@@ -69,6 +69,14 @@ def test_the_pace_is_that_of_the_models_that_were_timed(three):
     assert found.factor == pytest.approx(1)  # all made-up times are alike
     assert found.paper_least == pytest.approx(2.029)
     assert found.paper_most == pytest.approx(13.628)
+    assert found.in_runs == "with whatever else ran on the machine"
+
+
+def test_runs_on_another_processor_than_the_one_timed_are_told(results_of):  # noqa: F811
+    elsewhere = ENVIRONMENT.model_copy(update={"cpu": "Another processor"})
+    runs = run_of("lenet5", 60), run_of("lenet5", 60, seed=1, environment=elsewhere)
+    found = standing.pace(results_of(*runs, costs=["lenet5"]))
+    assert found.in_runs.startswith("not all on the processor that was timed")
 
 
 def test_without_times_there_is_no_pace_and_no_front_of_it(results_of):  # noqa: F811

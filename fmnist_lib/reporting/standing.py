@@ -93,8 +93,8 @@ def agreement(results: Results) -> Agreement:
         expected=_expected(table, reported),
         our_order=names_of(_from_the_top(table.test_accuracy)),
         paper_order=names_of(_from_the_top(reported)),
-        epochs_least=float(distance.min()),
-        epochs_most=float(distance.max()),
+        epochs_least=round(float(distance.min()), 1),
+        epochs_most=round(float(distance.max()), 1),
         epochs_model=name_of(latest),
         epochs_ours=float(table.best_epoch[latest]),
         epochs_paper=int(epochs[latest]),
@@ -146,8 +146,9 @@ class Pace:
     paper_order: str
     paper_least: float  # the paper's time over ours, the least of all models
     paper_most: float
-    crowded_least: float  # the time within the runs over the time alone
-    crowded_most: float
+    in_runs: str  # on what machines, and beside what, the runs themselves ran
+    in_runs_least: float  # the time within the runs over the time alone
+    in_runs_most: float
 
 
 def pace(results: Results) -> Pace | None:
@@ -165,9 +166,17 @@ def pace(results: Results) -> Pace | None:
         paper_order=names_of(paper.sort_values(kind="stable").index),
         paper_least=(paper / ours).min(),
         paper_most=(paper / ours).max(),
-        crowded_least=table.ratio.min(),
-        crowded_most=table.ratio.max(),
+        in_runs=_in_runs(results),
+        in_runs_least=table.ratio.min(),
+        in_runs_most=table.ratio.max(),
     )
+
+
+def _in_runs(results: Results) -> str:
+    timed = {cost.environment.cpu for cost in results.costs.values()}
+    if {run.environment.cpu for run in results.runs} == timed and len(timed) == 1:
+        return "with whatever else ran on the machine"
+    return "not all on the processor that was timed, and with whatever else ran there"
 
 
 @dataclass(frozen=True)
