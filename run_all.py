@@ -150,8 +150,8 @@ def run(options: argparse.Namespace) -> int:
         auto_engine=options.engine == "auto",
     )
     if options.dry_run:
-        job = replace(job, store=RunStore(paths.RUNS, read_only=True))
-        for config in configs:
+        job = pipeline.settle_engines(replace(job, store=RunStore(paths.RUNS, read_only=True)))
+        for config in job.configs:
             print(f"{config.name:36} {pipeline.state_of(job, config).text}")
         print(pipeline.forecast_of(job))
         return 0

@@ -20,7 +20,6 @@ from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
 from fmnist_lib.progress import Progress
 from fmnist_lib.records import RunRecord, describe_difference
 from fmnist_lib.released import check_release
-from fmnist_lib.reporting.analysis import as_recorded
 from fmnist_lib.reporting.words import names_of
 from fmnist_lib.store import RunStore, write_atomically
 
@@ -65,12 +64,12 @@ def make_report(job: Job) -> Report:
 
     Finished runs are stored as they finish, so that the same call goes on after an interruption.
     """
-    if job.release:
-        check_release(job)
     check_output(job)
     report = Report(job.output)
     with job.store.lock():
         job = settle_engines(job)
+        if job.release:
+            check_release(job)
         runs = train_missing(job, report)
         if not runs:
             raise RunFailedError("no run succeeded; there is nothing to report")
@@ -88,28 +87,50 @@ def make_report(job: Job) -> Report:
 
 
 def settle_engines(job: Job) -> Job:
-    """Return the job with the engines its records have, where the choice was left to us."""
+    """Return the job with one engine for all runs of a model, where the choice was left to us.
+
+    That is the one which more of its runs have a record with, else the planned one.
+    """
     if not job.auto_engine:
         return job
-    return replace(job, configs=as_recorded(job.store, job.configs, free=frozenset({"engine"})))
+    settled: list[RunConfig] = []
+    for model in job.models:
+        planned = [config for config in job.configs if config.model == model]
+        others = [with_engine(planned, engine) for engine in ("eager", "compiled")]
+        settled += max([planned, *others], key=lambda configs: number_found(job, configs))
+    return replace(job, configs=settled)
+
+
+def with_engine(configs: Sequence[RunConfig], engine: str) -> list[RunConfig]:
+    """Return the runs as they are made by another engine."""
+    return [config.model_copy(update={"engine": engine}) for config in configs]
+
+
+def number_found(job: Job, configs: Sequence[RunConfig]) -> int:
+    """Return of how many runs there is a record."""
+    return sum(find_run(job, config) is not None for config in configs)
 
 
 def train_missing(job: Job, report: Report) -> list[Found]:
     """Train what has no record, store it, and return all runs that succeeded."""
-    states = [state_of(job, config) for config in job.configs]
-    missing = [
-        job.store.with_recorded_rules(state.config) for state in states if state.record is None
-    ]
+    missing = missing_of(job, job.configs)
     if missing:
         where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
-        tell(f"training {len(missing)} of {len(states)} runs, {where}")
+        tell(f"training {len(missing)} of {len(job.configs)} runs, {where}")
     fallbacks = train_all(job, missing, report)
     if fallbacks:
         report.notices.extend(fallbacks.values())
-        eager = [c.model_copy(update={"engine": "eager"}) for c in missing if c.name in fallbacks]
-        train_all(job, eager, report, notes=tuple(sorted(set(fallbacks.values()))))
+        # All runs of the model, whose mean is to be that of one engine.
+        again = with_engine([c for c in job.configs if c.model in fallbacks], "eager")
+        train_all(job, missing_of(job, again), report, notes=tuple(sorted(fallbacks.values())))
     configs = settle_engines(job).configs
     return [run for config in configs if (run := find_run(job, config))]
+
+
+def missing_of(job: Job, configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the runs that are to be trained, with the rules that their records have."""
+    states = [state_of(job, config) for config in configs]
+    return [job.store.with_recorded_rules(s.config) for s in states if s.record is None]
 
 
 def train_all(
@@ -117,7 +138,7 @@ def train_all(
 ) -> dict[str, str]:
     """Train and store runs, `notes` in their records; return what should be trained eagerly.
 
-    That is what cannot be compiled where the choice was left to us: the run's name, and why.
+    That is what cannot be compiled where the choice was left to us: by model, and why.
     """
     fallbacks: dict[str, str] = {}
     with Progress(configs) as progress:
@@ -131,7 +152,7 @@ def train_all(
         )
         for config, outcome in outcomes:
             if isinstance(outcome, CompilationError) and job.auto_engine:
-                fallbacks[config.name] = f"trained eagerly, since {outcome}"
+                fallbacks[config.model] = f"trained eagerly, since {outcome}"
                 continue
             if isinstance(outcome, Exception):
                 fail(job, report, f"{config.name}: {type(outcome).__name__}: {outcome}")
@@ -145,7 +166,7 @@ def train_all(
 
 def forecast_of(job: Job) -> str:
     """Return one line on how long the training of what is missing will take."""
-    missing = [c for c in job.configs if state_of(job, c).record is None]
+    missing = missing_of(job, job.configs)
     return forecast(missing, past_runs(job.store, job.released), job.jobs)
 
 
@@ -168,17 +189,19 @@ def measure_missing(job: Job, records: Sequence[RunRecord], report: Report) -> N
     missing = [config for config in configs if job.force or not has_cost(job, config, codes)]
     if not missing:
         return
+    names = names_of(config.model for config in missing)
     if not all(has_device(config.device) for config in missing):
-        report.notices.append("no times: this machine lacks the device that the runs were made on")
+        report.notices.append(
+            f"no times of {names}: this machine lacks the device that the runs were made on"
+        )
         return
     # The runs of a profile all have the same images.
     data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
-    names = names_of(config.model for config in missing)
     tell(f"timing {names} alone, in {ROUNDS} rounds")
     try:
         costs = measure_costs(missing, data, on_round=lambda number: tell(f"round {number}"))
     except CompilationError as error:
-        report.notices.append(f"no times: {error}")
+        report.notices.append(f"no times of {names}: {error}")
         return
     for cost in costs:
         job.store.write_cost(cost)

@@ -17,7 +17,10 @@ from fmnist_lib.study import plan
 
 
 def check_release(job: Job) -> None:
-    """Raise `UserError` unless the plan may become the released report."""
+    """Raise `UserError` unless the plan may become the released report.
+
+    What was released stays: a report of fewer runs than its evidence could not be made from it.
+    """
     if any(config.shortened for config in job.configs):
         raise UserError(
             f"release: the runs of profile {job.profile!r} are shortened; allowed: paper, study"
@@ -26,6 +29,13 @@ def check_release(job: Job) -> None:
         raise UserError("release: needs all models; leave --models out")
     if job.keep_going:
         raise UserError("release: needs every run; leave --keep-going out")
+    names = {config.name for config in job.configs}
+    if missing := [c for c in complete_seeds(job.released) if c.name not in names]:
+        raise UserError(
+            f"release: leaves out {missing[0].name}, which is released; allowed: at least --seeds "
+            f"{','.join(map(str, sorted({c.seed for c in missing} | set(job.seeds))))}, with the "
+            "engine, device and precision of the release before"
+        )
     try:
         import_weasyprint()
     except PdfUnavailableError as error:
@@ -36,13 +46,19 @@ def check_release(job: Job) -> None:
 
 
 def released_plan(released: RunStore) -> list[RunConfig]:
-    """Return the runs of the released report: those seeds of which there is every model."""
+    """Return the runs of the released report; raise `UserError` where there are none."""
+    configs = complete_seeds(released)
+    if not configs:
+        raise UserError(f"{released.folder}: has no seed with all models; nothing to rebuild")
+    return configs
+
+
+def complete_seeds(released: RunStore) -> list[RunConfig]:
+    """Return the runs of those seeds of which there is every model."""
     configs: list[RunConfig] = []
     for seed in sorted({run.config.seed for run in released.runs()}):
         runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
         configs += runs if all(map(released.find, runs)) else []
-    if not configs:
-        raise UserError(f"{released.folder}: has no seed with all models; nothing to rebuild")
     return configs
 
 

@@ -234,6 +234,32 @@ def test_the_newest_cost_of_the_same_config_counts(results_of):
     assert analysis.table2(results_of({}, costs=costs)).train_seconds_mean.item() == 2
 
 
+def test_all_times_are_of_one_machine(results_of):
+    lenet, vit = (make_run(model, test_images=N).record.config for model in ("lenet5", "vit_tiny"))
+    here = [
+        make_cost(config, blocks=(1, 1), name=f"here-{config.model}") for config in (lenet, vit)
+    ]
+    newer = make_cost(lenet, blocks=(2, 2), name="there", finished="2026-04-01T00:00:00+00:00")
+    elsewhere = newer.environment.model_copy(update={"cpu": "Another processor"})
+    there = newer.model_copy(update={"environment": elsewhere})
+    runs = ({}, {"model": "vit_tiny"})
+    both = analysis.table2(results_of(*runs, costs=[*here, there]))
+    assert both.train_seconds_mean.tolist() == [1, 1]
+    alone = analysis.table2(results_of({}, costs=[*here, there]))
+    assert alone.train_seconds_mean.tolist() == [2]
+
+
+def test_runs_are_found_as_recorded_for_the_rules_asked_for(store, results_of):
+    asked = make_run(test_images=N).record.config
+    results_of({"engine": "compiled", "stops": (Stop(), Stop(patience=20))})
+    (found,) = analysis.as_recorded(store, [asked], free=frozenset({"engine"}))
+    assert (found.engine, found.stops) == ("compiled", (Stop(),))
+    assert store.find(found)
+    more = asked.model_copy(update={"stops": (Stop(patience=7),)})
+    (found,) = analysis.as_recorded(store, [more], free=frozenset({"engine"}))
+    assert not store.find(found)
+
+
 def test_everything_is_read_at_the_stopping_rule(store, results_of):
     short, long = Stop(patience=2), Stop(patience=4)
     losses = (0.9, 0.5, 0.6, 0.7, 0.4, 0.5)  # patience 2 ends it at epoch 4

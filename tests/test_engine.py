@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from made_up import make_run
 
 from fmnist_lib import engine
 from fmnist_lib.config import make_config
@@ -127,7 +128,7 @@ def test_the_engine_enters_the_key_unless_it_is_eager():
     assert resolve_auto(eager) == eager
 
 
-def failing_job(tmp_path, monkeypatch, **options):
+def failing_job(tmp_path, monkeypatch, *, seeds="0", **options):
     def broken(model, **_):
         def fail(*_):
             raise RuntimeError("no such header\nand much more")
@@ -136,7 +137,7 @@ def failing_job(tmp_path, monkeypatch, **options):
 
     monkeypatch.setattr(torch, "compile", broken)
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
-    configs = plan("smoke", models="lenet5", engine="compiled")
+    configs = plan("smoke", models="lenet5", engine="compiled", seeds=seeds)
     return Job("smoke", configs, tmp_path, keep_going=True, **stores, **options)
 
 
@@ -154,6 +155,15 @@ def test_a_failing_compile_falls_back_under_auto_and_the_record_says_so(
     assert report.failures == []
     (settled,) = settle_engines(job).configs  # another call finds it, and compiles nothing
     assert job.store.find(settled) == record
+
+
+def test_a_fallback_is_for_all_runs_of_the_model(cache, tmp_path, monkeypatch):
+    job = failing_job(tmp_path, monkeypatch, auto_engine=True, seeds="0-1")
+    before = job.configs[0].model_dump(include={"engine", *SHORT})
+    job.store.write(make_run(**before))
+    runs = train_missing(job, Report(tmp_path))
+    found = [(run.record.config.seed, run.record.config.engine) for run in runs]
+    assert found == [(0, "eager"), (1, "eager")]
 
 
 def test_a_failing_compile_is_a_failed_run_when_compiling_was_asked_for(

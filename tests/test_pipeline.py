@@ -1,5 +1,7 @@
 """Rules of the pipeline that need no training: releases, and what becomes of each run."""
 
+from dataclasses import replace
+
 import pytest
 from made_up import ENVIRONMENT, make_cost, make_run
 
@@ -9,6 +11,7 @@ from fmnist_lib.engine import CompilationError
 from fmnist_lib.errors import UserError
 from fmnist_lib.experiment import run_experiment
 from fmnist_lib.job import Job, Report, RunFailedError, check_output
+from fmnist_lib.models import MODELS
 from fmnist_lib.pipeline import has_cost, one_a_model, state_of
 from fmnist_lib.released import check_release
 from fmnist_lib.reporting.render import PdfUnavailableError
@@ -26,11 +29,10 @@ def no_pdf(monkeypatch):
     monkeypatch.setattr(released, "import_weasyprint", fail)
 
 
-def job(tmp_path, profile="smoke", *, models="", **options):
+def job(tmp_path, profile="smoke", *, models="", engine="eager", seeds="", **options):
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
-    return Job(
-        profile=profile, configs=plan(profile, models=models), output=tmp_path, **stores, **options
-    )
+    configs = plan(profile, models=models, engine=engine, seeds=seeds)
+    return Job(profile=profile, configs=configs, output=tmp_path, **stores, **options)
 
 
 @pytest.mark.parametrize("status", [" M README.md", None])
@@ -47,6 +49,20 @@ def test_a_release_needs_all_models_and_whole_runs(tmp_path, monkeypatch):
         check_release(job(tmp_path, "paper", models="lenet5"))
     with pytest.raises(UserError, match="shortened"):
         check_release(job(tmp_path, "smoke"))
+
+
+def test_a_release_keeps_what_was_released(tmp_path, monkeypatch):
+    monkeypatch.setattr(released, "git", lambda *arguments: "")
+    one, two = (job(tmp_path, "paper", seeds=seeds) for seeds in ("1", "0-1"))
+    for model in MODELS:
+        check_release(one)  # of seed 0 there are some models alone, or none
+        one.released.write(make_run(model))
+    with pytest.raises(UserError, match=r"leaves out lenet5-s0-\w+, .* at least --seeds 0,1, with"):
+        check_release(one)
+    check_release(two)
+    compiled = job(tmp_path, "paper", seeds="0-1", engine="compiled")
+    with pytest.raises(UserError, match=r"leaves out lenet5-s0-.* engine"):
+        check_release(compiled)
 
 
 def test_a_release_needs_its_pdf(tmp_path, monkeypatch, no_pdf):
@@ -68,6 +84,26 @@ def test_a_run_is_cached_released_or_to_train(tmp_path):
     own.store.write(output)
     assert state_of(own, config).text == "cached"
     assert state_of(job(tmp_path, force=True), config).record is None
+
+
+SMOKE = {"train_images": 640, "test_images": 500, "max_epochs": 2}
+
+
+def engines(job):
+    return {(config.seed, config.engine) for config in pipeline.settle_engines(job).configs}
+
+
+def test_auto_takes_one_engine_for_all_runs_of_a_model(tmp_path):
+    planned = job(tmp_path, auto_engine=True, models="lenet5", engine="compiled", seeds="0-2")
+    assert engines(planned) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
+    planned.store.write(make_run(seed=1, **SMOKE))
+    assert engines(planned) == {(0, "eager"), (1, "eager"), (2, "eager")}
+    planned.store.write(make_run(seed=0, engine="compiled", **SMOKE))
+    assert engines(planned) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
+    planned.store.write(make_run(seed=2, **SMOKE))
+    assert engines(planned) == {(0, "eager"), (1, "eager"), (2, "eager")}
+    asked = replace(planned, auto_engine=False)
+    assert engines(asked) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
 
 
 def test_costs_are_measured_once_a_model_whatever_the_seeds():
@@ -104,7 +140,7 @@ def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch
     record = make_run().record.model_copy(update={"config": config})
     report = Report(tmp_path)
     pipeline.measure_missing(job(tmp_path), [record], report)
-    assert [line.partition(":")[0] for line in report.notices] == ["no times"]
+    assert [line.partition(":")[0] for line in report.notices] == ["no times of LeNet-5"]
 
 
 def test_without_the_compiler_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
@@ -116,7 +152,7 @@ def test_without_the_compiler_of_the_runs_there_are_no_times(tmp_path, monkeypat
     record = make_run().record.model_copy(update={"config": config})
     report = Report(tmp_path)
     pipeline.measure_missing(job(tmp_path), [record], report)
-    assert report.notices == ["no times: lenet5: compiling failed: no C++ compiler"]
+    assert report.notices == ["no times of LeNet-5: lenet5: compiling failed: no C++ compiler"]
 
 
 def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):

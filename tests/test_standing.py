@@ -147,4 +147,7 @@ def test_the_number_of_runs_in_words(results_of, seeds, runs, caveats):  # noqa:
     assert ("±" in shown.table) == ("±" in shown.with_spread) == several
     assert ("single runs" in shown.strokes) == ("band" in shown.curves) == several
     assert ("the spread over several runs" in shown.new) == several
+    assert (
+        ("Of a single run" in shown.table) == ("Of a single run" in shown.strokes) == (caveats == 2)
+    )
     assert "patience" not in shown.new

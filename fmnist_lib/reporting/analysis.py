@@ -107,12 +107,14 @@ def as_recorded(
     """Each run as the store has it: itself, else one that differs in the `free` settings alone.
 
     `free` names settings that change rounding and speed but not the experiment. A run the store
-    does not have in any way stays as it is.
+    does not have in any way stays as it is; the stopping rules are those asked for.
     """
     recorded = {run.name: run.config for run in store.readable()}
     alike = {_settings(config, free): config for config in recorded.values()}
     return [
-        config if config.name in recorded else alike.get(_settings(config, free), config)
+        config
+        if config.name in recorded
+        else alike.get(_settings(config, free), config).model_copy(update={"stops": config.stops})
         for config in configs
     ]
 
@@ -126,10 +128,13 @@ def _but_seed(config: RunConfig) -> dict[str, Any]:
 
 
 def _newest_costs(store: RunStore, variants: Mapping[str, dict]) -> dict[str, CostRecord]:
-    by_age = sorted(store.costs(), key=lambda cost: cost.environment.finished)
-    return {
-        cost.model: cost for cost in by_age if variants.get(cost.model) == _but_seed(cost.config)
-    }
+    """The newest costs of one machine: that of the most models, else the one last used."""
+    machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
+    for cost in sorted(store.costs(), key=lambda cost: cost.environment.finished, reverse=True):
+        if variants.get(cost.model) == _but_seed(cost.config):
+            machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
+            machines.setdefault(machine, {}).setdefault(cost.model, cost)
+    return max(machines.values(), key=len, default={})
 
 
 # --- one row a run, one row an epoch ---

@@ -116,7 +116,7 @@ _DESCRIBED = {
     "dirty": ("", "whether files differed from that commit"),
     "code_sha256": ("", "digest of the files that a run's numbers depend on"),
     "data_sha256": ("", "digest of the data set"),
-    "started": ("UTC", "ISO 8601"),
+    "started": ("UTC", "ISO 8601; of an interrupted run, when it last went on"),
     "finished": ("UTC", "ISO 8601"),
     "notes": ("", "what was done otherwise than asked, and why"),
     "key": ("", "digest of all that the result depends on: settings, data, training version"),

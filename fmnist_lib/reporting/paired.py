@@ -71,7 +71,7 @@ def _pairs(first: Side, second: Side) -> dict[int, tuple[RunRecord, RunRecord]]:
     pairs = {seed: (one[seed], other[seed]) for seed in one if seed in other}
     names = " and ".join(dict.fromkeys((first.model, second.model)))
     if not pairs:
-        raise UserError(f"{names} have no seed in common")
+        raise UserError(f"{names} have no seed in common; train them with the same seeds")
     if len({run.config.test_images for pair in pairs.values() for run in pair}) > 1:
         raise UserError(f"{names} were not tested on the same images")
     return pairs

@@ -40,6 +40,7 @@ SEVERAL_IN_TABLE = (
     "± is the standard deviation over the runs of a model; the interval is that of their mean, over"
     " seeds and test images."
 )
+OF_ONE_RUN = " Of a single run it is over the test images alone."
 SEVERAL_AS_STROKES = (
     "The interval is that of the mean, over seeds and test images; the strokes are single runs."
 )
@@ -146,6 +147,7 @@ class Pace:
     paper_order: str
     paper_least: float  # the paper's time over ours, the least of all models
     paper_most: float
+    busy: float  # % of the machine that other programs took when the timing began, at most
     in_runs: str  # on what machines, and beside what, the runs themselves ran
     in_runs_least: float  # the time within the runs over the time alone
     in_runs_most: float
@@ -166,6 +168,7 @@ def pace(results: Results) -> Pace | None:
         paper_order=names_of(paper.sort_values(kind="stable").index),
         paper_least=(paper / ours).min(),
         paper_most=(paper / ours).max(),
+        busy=max(cost.busy_percent for cost in results.costs.values()),
         in_runs=_in_runs(results),
         in_runs_least=table.ratio.min(),
         in_runs_most=table.ratio.max(),
@@ -320,12 +323,13 @@ def shown(results: Results) -> Shown:
     new += ["times measured alone on the machine"] if results.costs else []
     new += ["what a longer patience adds"] if patience.read_twice(results) else []
     caveats = [ONE_SEED] * (not all(several)) + [SEVERAL_SEEDS] * some
+    single = "" if all(several) else OF_ONE_RUN
     runs = runs_each(results)
     return Shown(
         runs=runs,
         with_spread=f"{runs}, ± standard deviation over them" if some else runs,
-        table=SEVERAL_IN_TABLE if some else ONE_INTERVAL,
-        strokes=SEVERAL_AS_STROKES if some else ONE_INTERVAL,
+        table=SEVERAL_IN_TABLE + single if some else ONE_INTERVAL,
+        strokes=SEVERAL_AS_STROKES + single if some else ONE_INTERVAL,
         curves=SEVERAL_CURVES if some else ONE_CURVE,
         caveat=" ".join(caveats),
         new=join(new),
