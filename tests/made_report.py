@@ -133,7 +133,11 @@ def table1():
 
 def runs_table():
     rows = [
-        (f'data-run="{run}"', run, [str(seed), "20", "2026-11-22 22:16", "c0ffee123456", "1"])
+        (
+            f'data-run="{run}"',
+            run,
+            [str(seed), "20", f"2026-11-{25 - seed} 22:16", "c0ffee123456", "1"],
+        )
         for model in MODELS
         for seed, run in zip(SEEDS, runs_of(model), strict=True)
     ]

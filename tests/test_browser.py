@@ -198,6 +198,13 @@ def test_what_is_missing_comes_last_in_both_directions(visit, heading, place, as
     assert [words.split(" ±")[0] for words in column(page, place)] == [*reversed(present), *missing]
 
 
+def test_dates_sort_as_dates(visit):
+    page = visit()
+    before = column(page, 4, "#tab-runs")
+    page.get_by_role("button", name="Started (UTC)").click()
+    assert column(page, 4, "#tab-runs") == sorted(before) != before
+
+
 def test_a_table_of_words_is_not_for_sorting(visit):
     assert visit().locator("#tab-environments button").count() == 0
 
@@ -212,7 +219,8 @@ def test_one_model_stands_out_in_tables_and_figures(visit):
     image = page.locator("#fig-curves img")
     before, other = image.get_attribute("src"), page.locator("#fig-net img").get_attribute("src")
     choice.select_option("ViT-Tiny")
-    assert page.locator("tr[aria-current] th").all_inner_texts() == ["ViT-Tiny"]
+    titles = page.locator("#tab-table1 tr[aria-current] th").all_inner_texts()
+    assert titles == ["ViT-Tiny"]
     svg = drawn(page)
     assert svg["model-vit_tiny"] == svg["model-vit_tiny-2"] == "1"
     assert float(svg["model-lenet5"]) < 0.5
@@ -298,6 +306,32 @@ def test_the_pointer_shows_where_a_number_comes_from(visit):
     expect(popup).to_be_hidden()
 
 
+def test_only_a_frame_that_scrolls_the_number_away_closes_it(visit):
+    page = visit()
+    popup = page.get_by_role("dialog")
+    number = marked(page, "table1/lenet5/test_accuracy")
+    number.click()
+    contents, frame = page.locator("#contents"), page.locator(".scroll", has=number)
+    contents.evaluate("list => list.dispatchEvent(new Event('scroll'))")
+    expect(popup).to_be_visible()
+    frame.evaluate("frame => frame.dispatchEvent(new Event('scroll'))")
+    expect(popup).to_be_hidden()
+
+
+@pytest.mark.parametrize("height", [330, 500, 900])
+def test_it_stays_within_the_window(visit, height):
+    page = visit(width=360, height=height)
+    popup = page.get_by_role("dialog")
+    for place in ("found.accuracy", "table1/lenet5/test_accuracy"):
+        number = marked(page, place)
+        number.evaluate("value => value.scrollIntoView({ block: 'center' })")
+        number.click()
+        expect(popup).to_be_in_viewport(ratio=1)
+        at, box = number.bounding_box(), popup.bounding_box()
+        assert at["y"] + at["height"] <= box["y"] or box["y"] + box["height"] <= at["y"]
+        page.keyboard.press("Escape")
+
+
 def test_a_tap_shows_it_and_one_elsewhere_closes_it(visit):
     page = visit(width=360, has_touch=True, is_mobile=True)
     popup = page.get_by_role("dialog")
@@ -358,7 +392,9 @@ def test_many_runs_fold_and_what_they_share_is_said_once(visit):
     marked(page, "found.mean").click()
     assert popup.locator("a[href^='records/']:visible").count() == 3
     assert popup.inner_text().count("c0ffee123456") == 1
-    expect(popup.get_by_role("listitem").nth(1)).to_have_text(f"{runs_of('lenet5')[1]}: seed 1")
+    expect(popup.get_by_role("listitem").nth(1)).to_have_text(
+        f"{runs_of('lenet5')[1]}: seed 1, started (utc) 2026-11-24 22:16"
+    )
     popup.get_by_text("27 more").click()
     assert popup.locator("a[href^='records/']:visible").count() == 30
     page.keyboard.press("Escape")

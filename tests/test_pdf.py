@@ -7,7 +7,7 @@ from collections import Counter
 import pypdf
 import pytest
 from bs4 import BeautifulSoup
-from made_report import report_notebooks, shown, table, text
+from made_report import code, report_notebooks, shown, table, text
 
 from fmnist_lib.reporting import render
 
@@ -22,7 +22,9 @@ def html():
     comparison, net = report_notebooks()
     wide, words = table("wide", columns=18, value="12345.678"), f"<p>{UNBROKEN}</p>"
     net.cells += [text("## Wide"), wide, shown(words), text("Words.\n\n" * 12 + "## Near the end")]
-    net.cells += [text("The end. " * 30), *(text(f"## Section {n}\n\nWords.") for n in range(30))]
+    net.cells += [text("The end. " * 30)]
+    for n in range(30):  # the code between is not printed there
+        net.cells += [text(f"## Section {n}"), code("1 + 1"), text("Words.")]
     return render.render_html([comparison, net], **FRONT)
 
 

@@ -79,7 +79,7 @@ def test_without_a_notebooks_results_a_value_is_marked_as_before(notebook, resul
         ("in_paper", "paper"),
         ("near.mean", "runs paper"),
         ("near.limit", "settings"),
-        ("tally.said[C1]", "runs paper"),
+        ("tally.said[C1]", "runs times paper"),
         ("difference", "runs paper"),
         ("here.train_seconds", "times"),
         ("inference_ms_mean", "times"),
@@ -88,6 +88,7 @@ def test_without_a_notebooks_results_a_value_is_marked_as_before(notebook, resul
         ("pace.paper_least", "times paper"),
         ("total_train_seconds", "runs times"),
         ("train_seconds_in_runs", "runs"),
+        ("pace.in_runs_least", "runs times"),
     ],
 )
 def test_names_tell_what_a_value_rests_on(path, words):

@@ -294,7 +294,10 @@ def losses(results: Results) -> pd.DataFrame:
     runs = analysis.run_table(results)
     for gap, train in {"running": "train_accuracy", "evaluated": "train_accuracy_eval"}.items():
         by_model = (runs[train] - runs.test_accuracy).groupby(runs.model)
-        rows[gap] = rows.model.map(by_model.mean())
+        means = runs.groupby("model")[[train, "test_accuracy"]].mean()
+        rows[gap] = rows.model.map(
+            means[train] - means.test_accuracy
+        )  # as in sentences, to the bit
         if "test_loss_std" in rows:
             rows[f"{gap}_std"] = rows.model.map(by_model.std(ddof=1))
     rows["running_paper"] = [REPORTED[model].accuracy_gap for model in rows.model]

@@ -257,7 +257,8 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 
 def _settings(record: RunRecord | CostRecord) -> str:
-    settings = record.config.model_dump(mode="json", exclude={"seed", "stops"})
+    unused = {"validation_images"} if record.config.protocol == "paper" else set()
+    settings = record.config.model_dump(mode="json", exclude={"seed", "stops", *unused})
     return ", ".join(f"{n} {v}" for n, v in settings.items() if v not in (None, {}))
 
 

@@ -278,6 +278,8 @@ def _with_code_at_the_end(html: str) -> str:
         part = add(page.main, new_tag("section", "", {"class": "listings"}))
         add(part, new_tag("h2", "Code", {"id": "sec-code"}))
         part.extend(listings)
+        for cell in page.select(".cell:not(:has(*))"):  # between a heading and its text
+            cell.decompose()
         add_to_contents(page, "sec-code", "Code")
         for before, listing in reversed(list(itertools.pairwise(listings))):
             if listing["data-section"] == before["data-section"]:

@@ -32,10 +32,11 @@ RESTS_ON: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("train_seconds", "inference_ms", "pace"), TIMES),
         **dict.fromkeys(("latency_ms_median", "latency_ms_p90"), TIMES),
         **dict.fromkeys(("total_train_seconds", "train_us_per_parameter"), f"{RUNS} {TIMES}"),
-        **dict.fromkeys(("ratio", "crowded_least", "crowded_most"), f"{RUNS} {TIMES}"),
+        **dict.fromkeys(("ratio", "in_runs_least", "in_runs_most"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("times_ours", "paper_least", "paper_most"), f"{TIMES} {PAPER}"),
         **dict.fromkeys(("difference", "compared", "expected"), f"{RUNS} {PAPER}"),
-        **dict.fromkeys(("near", "tally", "which", "stated"), f"{RUNS} {PAPER}"),
+        "near": f"{RUNS} {PAPER}",
+        **dict.fromkeys(("tally", "which", "stated"), f"{RUNS} {TIMES} {PAPER}"),
         **dict.fromkeys(("front", "on_all"), f"{RUNS} {TIMES}"),
         **dict.fromkeys(("limit", "command"), SETTINGS),
         "conflicts": PAPER,
@@ -145,7 +146,8 @@ def rows(frame: pd.DataFrame) -> list[Row]:
     numbers = [str(number) for number in range(1, len(frame) + 1)]
     choices = (runs, kept, models, heads, numbers)
     chosen = next(each for each in choices if all(each) and len({*each}) == len(each))
-    return [Row(*row) for row in zip(chosen, models, runs, strict=True)]
+    about = [m or _model_of_record(run) for m, run in zip(models, runs, strict=True)]
+    return [Row(*row) for row in zip(chosen, about, runs, strict=True)]
 
 
 def model_of(owner: object) -> str:
@@ -153,6 +155,12 @@ def model_of(owner: object) -> str:
     known = _models()
     told = (getattr(owner, name, None) for name in ("model", "title"))
     return next((known[text] for text in told if isinstance(text, str) and text in known), "")
+
+
+def _model_of_record(name: str) -> str:
+    if _results is None or not name:
+        return ""
+    return next((m for m in _results.models if name in _records(RUNS, m) + _records(TIMES, m)), "")
 
 
 def slug(text: str) -> str:

@@ -2,12 +2,14 @@
 // Comfort only. A click on a heading sorts a table of results: upwards, downwards, as it was.
 {
   const NUMBER = /[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?/i;
+  const DAY = /^\d{4}-\d{2}-\d{2}/;
   const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
 
   /** What a cell is sorted by: its first number, or its words; null, which comes last, for neither. */
   function key(cell, numeric) {
     const text = cell.textContent.replaceAll("−", "-").trim();
     if (!numeric) return text === "–" || text === "" ? null : text;
+    if (DAY.test(text)) return text;
     const number = text.match(NUMBER);
     return number && Number(number[0].replaceAll(",", ""));
   }

@@ -93,12 +93,15 @@
   // --- where and when ---
 
   function place(value) {
-    const box = value.getClientRects()[0];
+    const lines = [...value.getClientRects()];
+    const [{ left: start, top: first }, { bottom: last }] = [lines[0], lines.at(-1)];
     const { clientWidth, clientHeight } = document.documentElement;
-    const left = Math.max(8, Math.min(box.left, clientWidth - popup.offsetWidth - 8));
-    const below = box.bottom + 6;
-    const above = box.top - popup.offsetHeight - 6;
-    const top = below + popup.offsetHeight > clientHeight && above > 0 ? above : below;
+    const left = Math.max(8, Math.min(start, clientWidth - popup.offsetWidth - 8));
+    popup.style.maxHeight = ""; // as the style sheet says
+    const [above, below] = [first - 14, clientHeight - last - 14];
+    const under = popup.offsetHeight <= below || below >= above;
+    popup.style.maxHeight = `${Math.min(popup.offsetHeight, under ? below : above)}px`;
+    const top = under ? last + 6 : first - popup.offsetHeight - 6;
     popup.style.left = `${left + scrollX}px`;
     popup.style.top = `${top + scrollY}px`;
   }
@@ -169,7 +172,8 @@
     event.preventDefault();
     shown.focus();
   });
-  addEventListener("scroll", (event) => { if (event.target !== document && !inside(event)) hide(); }, true);
+  // It does not move with the number when the frame around that scrolls.
+  addEventListener("scroll", (event) => { if (event.target !== document && event.target.contains(shown)) hide(); }, true);
   addEventListener("resize", hide);
 
   // --- the keyboard: a stop for each number in the text, one for each table, with arrow keys in it ---
