@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from made_report import LECUN, LONG_LINE, XIAO, code, figure, references, say, stream, table, text
 from nbformat.v4 import new_notebook, new_output
 
+from fmnist_lib import paths
 from fmnist_lib.reporting import render
 
 TITLE = "Two networks <script>alert(1)</script> & more"
@@ -272,6 +273,12 @@ def test_the_foot_says_how_long_the_notebooks_took(notebooks, page):
     assert "executed" not in words(page.footer)
     timed = render.render_html(notebooks, title="Final", seconds=41.6)
     assert "executed in 42 s" in words(BeautifulSoup(timed, "html.parser").footer)
+
+
+def test_the_foot_leads_to_the_data_beside_the_page(page):
+    hrefs = {link["href"] for link in page.footer.find_all("a")}
+    assert {"results.csv", "README.md", "tables/table1.csv"} <= hrefs
+    assert all((paths.REPORT / href).is_file() for href in hrefs)  # in the released one, too
 
 
 def test_the_same_notebooks_give_the_same_page(notebooks, html):

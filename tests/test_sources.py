@@ -136,6 +136,7 @@ def test_a_row_of_a_run_or_timing_names_it(notebook, results):  # noqa: F811
     show_table(protocol.runs(results), name="runs", caption="c", **protocol.RUNS)
     rows = notebook.page.select("tbody tr")
     assert [row["data-run"] for row in rows] == [run.name for run in results.runs]
+    assert [row["data-model"] for row in rows] == [run.config.model for run in results.runs]
     for row in rows:
         assert {value["data-source"] for value in row.select(".value")} == {row["data-run"]}
     show_table(protocol.timings(results), name="timings", caption="c", **protocol.TIMINGS)
