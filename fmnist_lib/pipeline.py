@@ -65,11 +65,11 @@ def make_report(job: Job) -> Report:
     Finished runs are stored as they finish, so that the same call goes on after an interruption.
     """
     check_output(job)
+    if job.release:
+        check_release(settle_engines(job))
     report = Report(job.output)
     with job.store.lock():
         job = settle_engines(job)
-        if job.release:
-            check_release(job)
         runs = train_missing(job, report)
         if not runs:
             raise RunFailedError("no run succeeded; there is nothing to report")
