@@ -34,7 +34,8 @@ TABLE1 = (
 TABLE2 = (
     *("model", "n", "train_seconds_mean", "train_seconds_std"),
     *("inference_ms_mean", "inference_ms_std", "epochs", "total_train_seconds"),
-    *("train_us_per_parameter", "latency_ms_median", "latency_ms_p90"),
+    *("train_us_per_parameter", "train_us_per_parameter_std"),
+    *("latency_ms_median", "latency_ms_p90"),
     *("train_seconds_in_runs", "ratio"),
 )
 HISTORY = (
@@ -191,7 +192,8 @@ def test_table2_by_hand(results_of):
     run = {"losses": (0.9, 0.5, 0.7), "test_images": None}
     cost = make_cost(make_run(test_images=None).record.config, blocks=(9, 10, 14))
     table = analysis.table2(results_of(run, run | {"seed": 1, "losses": (0.5, 0.7)}, costs=[cost]))
-    assert tuple(name for name in table if name != "epochs_std") == TABLE2
+    of_several = {"epochs_std", "total_train_seconds_std"}
+    assert tuple(name for name in table if name not in of_several) == TABLE2
     row = row_of(table, "lenet5")
     assert (row.n, row.epochs, row.epochs_std) == (2, 2.5, pytest.approx(np.sqrt(0.5)))
     assert row.train_seconds_mean == pytest.approx(11)
@@ -199,7 +201,9 @@ def test_table2_by_hand(results_of):
     assert row.inference_ms_mean == pytest.approx(500)
     assert row.inference_ms_std == pytest.approx(100 * np.sqrt(2))
     assert row.total_train_seconds == pytest.approx(11 * 2.5)
+    assert row.total_train_seconds_std == pytest.approx(11 * np.sqrt(0.5))
     assert row.train_us_per_parameter == pytest.approx(11 * 1e6 / 60_000)
+    assert row.train_us_per_parameter_std == pytest.approx(np.sqrt(7) * 1e6 / 60_000)
     assert (row.latency_ms_median, row.latency_ms_p90) == (6, 10)
     assert row.train_seconds_in_runs == pytest.approx(20)  # the median of 10, 20, 30 and 10, 20
     assert row.ratio == pytest.approx(20 / 11)
@@ -220,7 +224,22 @@ def test_a_model_that_was_not_timed_has_no_times(results_of):
     assert tuple(table) == TABLE2
     assert not pd.Series(lenet).isna().any()
     assert (vit.n, vit.epochs, vit.train_seconds_in_runs) == (1, 3, 20)
-    assert all(np.isnan(value) for value in (*vit[2:6], *vit[7:11], vit.ratio))
+    assert all(np.isnan(value) for value in (*vit[2:6], *vit[7:12], vit.ratio))
+
+
+def test_times_within_runs_are_those_of_the_processor_that_was_timed(results_of):
+    elsewhere = ENVIRONMENT.model_copy(update={"cpu": "Another processor"})
+    cost = make_cost(make_run(test_images=N).record.config, blocks=(9, 10, 14))
+    here = {"losses": (0.9, 0.5)}  # epochs of 10 and 20 s
+    there = {"losses": (0.9, 0.5, 0.4, 0.3), "seed": 1, "environment": elsewhere}
+    both = results_of(here, there, costs=[cost])
+    assert [run.config.seed for run in analysis.timed_alike(both).runs] == [0]
+    row = analysis.table2(both).iloc[0]
+    assert (row.train_seconds_in_runs, row.ratio) == (15, pytest.approx(15 / 11))
+    row = analysis.table2(results_of(there, costs=[cost])).iloc[0]
+    assert row.train_seconds_in_runs == 25  # all there is, but not to be compared
+    assert np.isnan(row.ratio)
+    assert analysis.timed_alike(results_of(there)).runs == results_of(there).runs
 
 
 def test_the_newest_cost_of_the_same_config_counts(results_of):
@@ -546,7 +565,9 @@ def test_every_table_works_on_short_real_runs(smoke_store, models):
     assert results.draft
     tables = (analysis.run_table, analysis.histories, analysis.table2, analysis.provenance)
     for table in tables:
-        frame = table(results).drop(columns="epochs_std", errors="ignore")  # one run has none
+        # One run has no spread; the made-up times are of another processor.
+        lacking = ["epochs_std", "total_train_seconds_std", "ratio"]
+        frame = table(results).drop(columns=lacking, errors="ignore")
         assert not frame.isna().any(axis=None)
     frame = analysis.summary(results)
     assert list(frame.index) == results.models

@@ -95,9 +95,11 @@ def test_the_spread_of_a_gap_is_that_of_the_gap_of_each_run(results_of):  # noqa
 
 def test_epochs_of_several_runs_are_told_to_a_tenth(results_of):  # noqa: F811
     losses = [(0.5, 0.6), (0.5, 0.4), (0.5, 0.4, 0.3, 0.2)]  # best epochs 1, 2, 4; mean 2.33
-    results = results_of(*({"seed": seed, "losses": own} for seed, own in enumerate(losses)))
-    cells = table_cells(beside.table1(results), beside.TABLE1["formats"], {})
+    runs = [{"seed": seed, "losses": own} for seed, own in enumerate(losses)]
+    cells = table_cells(beside.table1(results_of(*runs)), beside.TABLE1["formats"], {})
     assert cells["best_epoch"][0].text == "2.3 ± 1.5"
+    cells = table_cells(beside.result(results_of(*runs), "lenet5"), beside.RESULT["formats"], {})
+    assert [cell.text for cell in cells["epochs"]] == ["2.7 ± 1.2", "21", "−18.3"]
 
 
 def test_every_run_of_a_model_has_a_row(results):

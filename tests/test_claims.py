@@ -213,7 +213,7 @@ def test_c14_follows_the_data(results):
 def test_c15_reads_the_history(results, history):
     verdict = CLAIM["C15"].judge(results, history)
     assert verdict.outcome == HOLDS
-    assert "0.5 points at epoch 2 (median of the others 6)" in verdict.evidence
+    assert "0.5 points of its best at epoch 2 (the median of the others: 6)" in verdict.evidence
     late = history.assign(
         test_accuracy=history.test_accuracy.where(
             history.model != "lenet5", 80.0 + history.epoch.astype(float)
@@ -236,7 +236,10 @@ def test_c12_needs_the_gains_of_a_longer_patience(results):
     gains = {"vit_tiny": Interval(0.1, 0.9), "mobilenet_lite": Interval(0.2, 0.4)}
     verdict = CLAIM["C12"].judge(results, gains=gains)
     assert verdict.outcome == HOLDS
-    assert "+0.10 to +0.90 points (95 % interval) to ViT-Tiny" in verdict.evidence
+    assert "+0.10 to +0.90 points (95 % interval) to ViT-Tiny: yes" in verdict.evidence
+    verdict = CLAIM["C12"].judge(results, gains=gains | {"vit_tiny": Interval(0, 0)})
+    assert verdict.outcome == FAILS
+    assert "moves no best epoch of ViT-Tiny: no; it adds +0.20" in verdict.evidence
     assert outcome("C12", results, gains=gains | {"vit_tiny": Interval(-0.1, 0.9)}) == UNDECIDED
     assert outcome("C12", results, gains=gains | {"vit_tiny": Interval(-0.9, -0.1)}) == FAILS
     lacking = CLAIM["C12"].judge(results, gains={"vit_tiny": Interval(0, 1)})

@@ -1,5 +1,7 @@
 """What a longer patience adds, from records with both rules whose numbers are chosen."""
 
+import re
+
 import numpy as np
 import pytest
 from made_up import make_run, mistaken
@@ -65,10 +67,12 @@ def test_the_effect_in_words(results):
     found = patience.effect(results)
     assert (found.shorter, found.longer, found.runs, found.later) == (2, 4, 4, 2)
     assert (found.most_model, found.most, found.least) == ("ViT-Tiny", 21, 0)
-    assert found.lost == "none"
-    assert (found.largest, found.cut) == (
-        21,
-        "2 of 4 runs reached the limit of 100 epochs before the longer patience was used up.",
+    assert found.clear == "By more than chance it rises for ViT-Tiny."
+    assert found.largest == 21
+    assert re.fullmatch(
+        r"2 of 4 runs \(.+, seed \d and .+, seed \d\) reached the limit of 100 epochs before the"
+        r" longer patience was used up\.",
+        found.cut,
     )
     assert found.factor == (6 + 6 + 6 + 6) / (4 + 4 + 4 + 4)
     assert "what a longer patience adds" in standing.shown(results).new
@@ -82,6 +86,7 @@ def test_the_largest_change_may_be_a_loss(tmp_path):
     found = patience.effect(load_results(store, configs, rule=SHORT.name))
     assert (found.least, found.most) == (-30, 1)
     assert (found.most_model, found.largest) == ("ViT-Tiny", -30)
+    assert found.clear.endswith("falls for ViT-Tiny.")
 
 
 def test_only_runs_that_hold_both_rules_count(tmp_path):

@@ -71,7 +71,7 @@ def test_without_a_notebooks_results_a_value_is_marked_as_before(notebook, resul
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("lead.accuracy", "runs"),
+        ("lead.value", "runs"),
         ("test_accuracy_interval", "runs"),
         ("found.paper.train_seconds", "paper"),
         ("near.epochs_paper", "paper"),
@@ -87,8 +87,9 @@ def test_without_a_notebooks_results_a_value_is_marked_as_before(notebook, resul
         ("pace.factor", "times"),
         ("pace.paper_least", "times paper"),
         ("total_train_seconds", "runs times"),
-        ("train_seconds_in_runs", "runs"),
-        ("pace.in_runs_least", "runs times"),
+        ("train_us_per_parameter", "times"),
+        ("train_seconds_in_runs", "clocked"),
+        ("pace.in_runs_least", "clocked times"),
     ],
 )
 def test_names_tell_what_a_value_rests_on(path, words):

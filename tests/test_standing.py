@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up import ENVIRONMENT, labels, mistaken
+from made_up import labels, mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
 from fmnist_lib.data import CLASS_NAMES
@@ -27,7 +27,7 @@ def three(results_of):  # noqa: F811
 
 def test_agreement_with_the_paper(three):
     found = standing.agreement(three)
-    assert (found.models, found.within, found.beyond) == (3, 2, "ViT-Tiny")
+    assert (found.within, found.beyond) == ("2 of 3 models", "; farther off: ViT-Tiny")
     assert (found.farthest, found.largest) == ("ViT-Tiny", "38.09 points below")
     assert found.expected == "A single run does not tell how much of that is chance."
     assert found.our_order == "ResNet-Mini, LeNet-5 and ViT-Tiny"
@@ -43,13 +43,26 @@ def test_agreement_of_several_runs_asks_what_one_more_would_give(results_of):  #
     accuracies = {("lenet5", 0): 89, ("lenet5", 1): 90, ("vit_tiny", 0): 50, ("vit_tiny", 1): 51}
     runs = [run_of(model, accuracy, seed=seed) for (model, seed), accuracy in accuracies.items()]
     results = results_of(*runs)
-    assert standing.agreement(results).expected.endswith("for 1 of 2 models.")
+    found = standing.agreement(results)
+    # LeNet-5: 89.5 and 12.71 × sqrt(1.5) × 0.707 points on each side; the paper has 89.07
+    assert found.expected.endswith("for 1 of 2 models, for LeNet-5 by 10.57 points.")
 
 
 def test_a_lead_is_clear_only_if_the_images_tell(three):
     found = standing.lead(three)
-    assert (found.best, found.accuracy) == ("ResNet-Mini", 90)
+    assert (found.title, found.value) == ("ResNet-Mini", 90)
+    assert np.isnan(found.value_std)
     assert found.sentence == "not clearly ahead of LeNet-5"
+
+
+def test_who_has_the_largest_gap_and_by_more_than_chance(results_of):  # noqa: F811
+    runs = [run_of(m, 60 + seed, seed=seed) for m in ("lenet5", "vit_tiny") for seed in (0, 1)]
+    runs.append(run_of("resnet_mini", 95))
+    runs.append(run_of("resnet_mini", 95, seed=1))
+    found = standing.lead(results_of(*runs), "gap")  # the train accuracy is the same in all
+    assert found.title == "LeNet-5"
+    assert found.value_std == pytest.approx(2**-0.5)
+    assert found.sentence == "not clearly ahead of ViT-Tiny"
 
 
 def test_a_clear_lead_names_the_others(results_of):  # noqa: F811
@@ -62,26 +75,8 @@ def test_one_model_leads_nobody(results_of):  # noqa: F811
     assert standing.lead(results).sentence == "the only model here"
 
 
-def test_the_pace_is_that_of_the_models_that_were_timed(three):
-    found = standing.pace(three)
-    assert {found.fastest, found.slowest} <= {"LeNet-5", "ViT-Tiny"}
-    assert found.paper_order == "LeNet-5 and ViT-Tiny"
-    assert found.factor == pytest.approx(1)  # all made-up times are alike
-    assert found.paper_least == pytest.approx(2.029)
-    assert found.paper_most == pytest.approx(13.628)
-    assert found.in_runs == "with whatever else ran on the machine"
-
-
-def test_runs_on_another_processor_than_the_one_timed_are_told(results_of):  # noqa: F811
-    elsewhere = ENVIRONMENT.model_copy(update={"cpu": "Another processor"})
-    runs = run_of("lenet5", 60), run_of("lenet5", 60, seed=1, environment=elsewhere)
-    found = standing.pace(results_of(*runs, costs=["lenet5"]))
-    assert found.in_runs.startswith("not all on the processor that was timed")
-
-
-def test_without_times_there_is_no_pace_and_no_front_of_it(results_of):  # noqa: F811
+def test_without_times_there_is_no_front_of_them(results_of):  # noqa: F811
     results = results_of(run_of("lenet5", 60), run_of("vit_tiny", 95))
-    assert standing.pace(results) is None
     assert [front.column for front in standing.fronts(results)] == ["parameters", "macs"]
     assert all(front.models == ["lenet5", "vit_tiny"] for front in standing.fronts(results))
 
@@ -122,7 +117,7 @@ def test_classes_are_ordered_by_how_hard_they_are(results_of):  # noqa: F811
         *({"model": model, "predicted": mistaken(N, wrong)} for model, wrong in runs.items())
     )
     found = standing.classes(results)
-    assert (found.hardest, found.hardest_of, found.models) == ("Shirt", 2, 2)
+    assert (found.hardest, found.hardest_of) == ("Shirt", "all 2 models")
     assert found.hardest_least < found.hardest_most < found.easiest_least == 100
     assert found.apart in ("Shirt", "Bag", "Ankle boot")  # a bag taken for a boot counts in both
     assert found.apart_points > 0

@@ -6,7 +6,7 @@ of a model that was not timed) is NaN in the frame and an empty cell in its CSV 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -181,6 +181,16 @@ def histories(results: Results) -> pd.DataFrame:
     return frame[["model", "seed", *columns]]
 
 
+def timed_alike(results: Results) -> Results:
+    """The runs on the processor that was timed, whose own times can be set beside those alone.
+
+    All runs where nothing was timed, or none of them ran there.
+    """
+    timed = {cost.environment.cpu for cost in results.costs.values()}
+    alike = tuple(run for run in results.runs if run.environment.cpu in timed)
+    return replace(results, runs=alike or results.runs)
+
+
 def _to_whole_epoch(config: RunConfig) -> float:
     """What the time of an epoch is multiplied by to be that of one over all training images."""
     images = config.train_images or TRAIN_IMAGES
@@ -239,26 +249,35 @@ def table2(results: Results) -> pd.DataFrame:
     Measured alone on the machine: blocks of training images scaled to 60,000, passes over the test
     images, `latency_ms_*` for single images; `_std` is the sample standard deviation over blocks or
     passes. `n` and `epochs` are the number of runs and their mean length (with `epochs_std` as in
-    Table 1), `total_train_seconds` is mean × epochs, `train_us_per_parameter` is in microseconds.
-    `train_seconds_in_runs` is the median epoch of the runs themselves, scaled alike (a mean would
-    be that of a few disturbed ones), and `ratio` that over the time alone. What a model that was
-    not timed lacks is NaN.
+    Table 1), `total_train_seconds` is mean × epochs, its `_std` that over the runs,
+    `train_us_per_parameter` is in microseconds.
+    `train_seconds_in_runs` is the median epoch of the runs themselves, of those of `timed_alike`,
+    scaled alike (a mean would be that of a few disturbed ones), and `ratio` that over the time
+    alone, if both are of one processor. What a model that was not timed lacks is NaN.
     """
     rows = []
     several = len(results.runs) > len(results.models)
-    in_runs_of = dict(list(histories(results).groupby("model").train_seconds))
+    alike = timed_alike(results)
+    medians = histories(alike).groupby("model").train_seconds.median()
+    processors = {run.environment.cpu for run in alike.runs}
     for model in results.models:
         runs = results.of(model)
-        times = _times(results.costs.get(model))
+        cost = results.costs.get(model)
+        times = _times(cost)
         lengths = pd.Series([results.kept(run).epochs for run in runs])
-        epochs, in_runs = _mean(lengths), float(np.median(in_runs_of[model]))
+        epochs, in_runs = _mean(lengths), medians.get(model, np.nan)
         alone = times["train_seconds_mean"]
+        comparable = cost is not None and processors == {cost.environment.cpu}
         row = {"model": model, "n": len(runs), **{name: times[name] for name in TIMES[:4]}}
         row |= {"epochs": epochs} | ({"epochs_std": lengths.std(ddof=1)} if several else {})
         row |= {"total_train_seconds": alone * epochs}
-        row |= {"train_us_per_parameter": alone * 1e6 / runs[0].parameters}
+        row |= {"total_train_seconds_std": alone * lengths.std(ddof=1)} if several else {}
+        micros = 1e6 / runs[0].parameters
+        row |= {"train_us_per_parameter": alone * micros}
+        row |= {"train_us_per_parameter_std": times["train_seconds_std"] * micros}
         row |= {name: times[name] for name in TIMES[4:]}
-        rows.append(row | {"train_seconds_in_runs": in_runs, "ratio": in_runs / alone})
+        row |= {"train_seconds_in_runs": in_runs}
+        rows.append(row | {"ratio": in_runs / alone if comparable else np.nan})
     return pd.DataFrame(rows)
 
 

@@ -41,7 +41,8 @@ RESULT: Look = {
 def result(results: Results, model: str) -> pd.DataFrame:
     """One model's row of Table 1, the paper's, and the difference; columns as in `RESULT`."""
     ours = row_of(analysis.table1(results), model)._asdict()
-    ours["epochs"] = row_of(analysis.table2(results), model).epochs
+    lengths = row_of(analysis.table2(results), model)._asdict()
+    ours |= {name: lengths[name] for name in ("epochs", "epochs_std") if name in lengths}
     measured = (*METRICS, "epochs")
     paper = {column: getattr(REPORTED[model], column) for column in measured}
     difference = {column: ours[column] - paper[column] for column in measured}

@@ -98,11 +98,13 @@ _DESCRIBED = {
     "latency_ms_p90": ("ms", "its 90th percentile"),
     "total_train_seconds": ("s", "`train_seconds_mean` × `epochs`"),
     "train_us_per_parameter": ("µs", "`train_seconds_mean` over `parameters`"),
+    "train_us_per_parameter_std": ("µs", "its standard deviation over timed blocks"),
     "train_seconds_in_runs": (
         "s",
-        "median epoch of the runs themselves, with whatever else ran on the machine",
+        "median epoch of the runs themselves, with whatever else ran on the machine; of those on "
+        "the processor that was timed, if any",
     ),
-    "ratio": ("", "`train_seconds_in_runs` over `train_seconds_mean`"),
+    "ratio": ("", "`train_seconds_in_runs` over `train_seconds_mean`, both of one processor"),
     "pareto": ("", "whether no other model is both cheaper and at least as accurate"),
     "cost": ("", "file in `records/costs/` that the times alone on the machine come from"),
     # where it was made

@@ -1,8 +1,9 @@
 """Figures over epochs: accuracy, loss and time, from the rows of `analysis.histories`.
 
 Not here: other figures (`figures`). With one seed a model's curve is that run's; with several it is
-their mean over the epochs that all of them ran, over the runs themselves as thin lines, in a band
-from the least to the greatest. The best epoch is that with the lowest `monitor` (a column).
+their mean (of times the median, which one stalled run does not move) over the epochs that all of
+them ran, over the runs themselves as thin lines, in a band from the least to the greatest. The best
+epoch is that with the lowest `monitor` (a column).
 """
 
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figur
     """The paper's Figure 2: seconds to train and milliseconds to test, epoch by epoch.
 
     `table2` adds, in a strip on the right, what was measured alone on the machine (mean and
-    standard deviation) for the models it has times of.
+    standard deviation) for the models it has times of; without it curves lead to their names.
     """
     models = ordered(histories.model)
     figure = blank(5.0)
@@ -123,10 +124,11 @@ def time_per_epoch(histories: Runs, table2: pd.DataFrame | None = None) -> Figur
         by_model = {model: histories[histories.model == model] for model in models}
         heights = {}
         for model, runs in by_model.items():
-            _draw(row[0], runs, column, LOOKS[model].dashes)
-            epoch, heights[model] = _end(runs, column)
-            belongs(model, *row[0].plot([epoch], [heights[model]], **mark(model)))
-            _lead_to_edge(row[0], epoch, heights[model], model)
+            _draw(row[0], runs, column, LOOKS[model].dashes, centre="median")
+            middle = _middle(_by_seed(runs, column), "median")
+            heights[model] = middle.iloc[-1]
+            if table2 is None:
+                _lead_to_edge(row[0], middle.index[-1], heights[model], model)
         alone = {} if table2 is None else _alone(table2, column, models)
         for model, (mean, std) in alone.items():
             place = [list(LOOKS).index(model)]
@@ -203,11 +205,13 @@ def _draw_train_and_test(
         belongs(model, *marks)
 
 
-def _draw(axes: Axes, runs: Runs, column: str, dashes: tuple[float, ...]) -> None:
-    """One model's column over epochs."""
+def _draw(
+    axes: Axes, runs: Runs, column: str, dashes: tuple[float, ...], *, centre: str = "mean"
+) -> None:
+    """One model's column over epochs; the thick line is the `centre` of its runs."""
     model = runs.model.iloc[0]
-    values = runs.pivot(index="epoch", columns="seed", values=column)  # (epochs, seeds)
-    shared = values.dropna()
+    values = _by_seed(runs, column)
+    middle = _middle(values, centre)
     style = {"color": COLOURS[model], **({"dashes": dashes} if dashes else {})}
     drawn: list[Artist] = []
     if values.shape[1] > 1:
@@ -217,10 +221,10 @@ def _draw(axes: Axes, runs: Runs, column: str, dashes: tuple[float, ...]) -> Non
         drawn.append(axes.fill_between(several.index, low, high, **band))
         drawn += axes.plot(values.index, values.to_numpy(), **style, **ONE_RUN, label="_run")
     drawn += axes.plot(
-        shared.index,
-        shared.mean(axis=1),
+        middle.index,
+        middle,
         **style,
-        marker="." if len(shared) == 1 else "",  # a line of one point would not be seen
+        marker="." if len(middle) == 1 else "",  # a line of one point would not be seen
         label=f"_{model}-{column}",
     )
     belongs(model, *drawn)
@@ -228,9 +232,19 @@ def _draw(axes: Axes, runs: Runs, column: str, dashes: tuple[float, ...]) -> Non
 
 def _draw_faintly(axes: Axes, histories: Runs, column: str) -> None:
     for model, runs in histories.groupby("model", sort=False):
-        shared = runs.pivot(index="epoch", columns="seed", values=column).dropna()
-        line = axes.plot(shared.index, shared.mean(axis=1), color=FAINT, linewidth=0.7, zorder=1)
+        mean = _middle(_by_seed(runs, column), "mean")
+        line = axes.plot(mean.index, mean, color=FAINT, linewidth=0.7, zorder=1)
         belongs(model, *line)
+
+
+def _by_seed(runs: Runs, column: str) -> pd.DataFrame:
+    """A column of one model's runs, shape (epochs, seeds); NaN after the end of a run."""
+    return runs.pivot(index="epoch", columns="seed", values=column)
+
+
+def _middle(values: pd.DataFrame, centre: str) -> pd.Series:
+    """The mean or median of the runs over the epochs that all of them have."""
+    return values.dropna().agg(centre, axis=1)
 
 
 def _end(runs: Runs, column: str) -> tuple[int, float]:

@@ -13,6 +13,7 @@ import pandas as pd
 from fmnist_lib.reporting import analysis, predictions
 from fmnist_lib.reporting.analysis import Results, row_of
 from fmnist_lib.reporting.paper import REPORTED, ReportedModel
+from fmnist_lib.reporting.speed import clocked
 from fmnist_lib.reporting.words import name_of
 
 GARMENTS = ("T-shirt/top", "Pullover", "Dress", "Coat", "Shirt")
@@ -24,15 +25,16 @@ ONE_SEED = (
 SEVERAL_SEEDS = (
     "The interval of a mean over several runs says what other seeds and what other test images of"
     " the same kind would change; since all runs are tested on the same images, more runs narrow"
-    " the first part alone."
+    " above all the part of the seeds."
 )
 
 ONE_RUN = "A single run does not tell how much of that is chance."
 ONE_CURVE = "Each line is one run."
-SEVERAL_CURVES = (
-    "A thick line is the mean of the runs over the epochs that all of them have, thin lines are"
+_SEVERAL_CURVES = (
+    "A thick line is the {} of the runs over the epochs that all of them have, thin lines are"
     " the runs, the band goes from the least to the greatest."
 )
+SEVERAL_CURVES, SEVERAL_TIMES = map(_SEVERAL_CURVES.format, ("mean", "median"))
 
 Row = Any
 """A row of a frame as a named tuple, see `analysis.row_of`."""
@@ -67,6 +69,13 @@ def count(number: int, thing: str) -> str:
     return {0: f"no {thing}", 1: f"one {thing}"}.get(number, f"{number:,} {thing}s")
 
 
+def part(number: int, whole: int, thing: str) -> str:
+    """`5 of 6 models`, `all 6 models`, `the one model`."""
+    if number < whole:
+        return f"{number} of {whole} {thing}s"
+    return f"all {whole} {thing}s" if whole > 1 else f"the one {thing}"
+
+
 # --- one model ---
 
 
@@ -79,6 +88,7 @@ class Headline:
     paper: ReportedModel
     epochs: float  # trained until the stopping rule ended a run
     runs: str  # such as `one run`
+    clocked: str  # which of them their times are of, see `speed.clocked`
     with_spread: str  # likewise, and of several what stands behind ±
     shown: str  # likewise, and of several that a mean is shown, with its spread
     was: str  # `was` or, of several runs, `was on average`
@@ -104,6 +114,7 @@ def headline(results: Results, model: str) -> Headline:
         paper=paper,
         epochs=row_of(analysis.table2(results), model).epochs,
         runs=runs,
+        clocked=clocked(results),
         with_spread=runs if single else f"{runs}, ± standard deviation over them",
         shown=shown,
         was="was" if single else "was on average",

@@ -43,8 +43,8 @@ def difference(first: Side, second: Side, measure: str = "test_accuracy") -> Dif
     `measure` is `test_accuracy`, one of `GAPS` (both in points), or `best_epoch`. Of one seed in
     common the interval is over the test images: from those that only one side gets right
     (`paired_interval`). Of several it is `combined` with that over the seeds, from the difference
-    at each (`t_interval`). All runs share the test images, so that more seeds narrow the part of
-    the seeds alone. The best epoch has that part only, and is exact for one seed.
+    at each (`t_interval`). All runs share the test images, so that more seeds narrow above all the
+    part of the seeds. The best epoch has that part only, and is exact for one seed.
 
     Raises:
         UserError: the two have no seed in common, or were not tested on the same images.

@@ -5,15 +5,16 @@ the shorter or a later one with a lower loss. Where that is the loss on the test
 one has chosen among more epochs by the images it is then judged on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import Results
-from fmnist_lib.reporting.judging import Interval, above
+from fmnist_lib.reporting.judging import Answer, Interval, above
 from fmnist_lib.reporting.paired import Difference, Side, difference
-from fmnist_lib.reporting.words import name_of, names_of
+from fmnist_lib.reporting.words import join, name_of, names_of
 
 Pair = tuple[Results, Results]
 """The same runs at their own and at the longer patience."""
@@ -114,8 +115,7 @@ class Effect:
     longer: int
     runs: int
     later: int  # runs whose best epoch moved
-    gained: str  # the models whose accuracy grew by more than chance; in words
-    lost: str
+    clear: str  # the models whose accuracy changed by more than chance, as a sentence
     least: float  # gain of a model, points
     most: float
     most_model: str  # the one whose accuracy changes the most, up or down
@@ -140,8 +140,7 @@ def effect(results: Results) -> Effect | None:
         *(each.kept(each.runs[0]).rule.patience for each in pair),
         runs=int(rows.n.sum()),
         later=int(rows.later.sum()),
-        gained=names_of(model for model, answer in clear.items() if answer),
-        lost=names_of(model for model, answer in clear.items() if answer is False),
+        clear=_clear(clear),
         least=rows.gain.min(),
         most=rows.gain.max(),
         most_model=name_of(largest),
@@ -152,12 +151,20 @@ def effect(results: Results) -> Effect | None:
     )
 
 
+def _clear(answers: Mapping[str, Answer]) -> str:
+    rises, falls = ([m for m, answer in answers.items() if answer is way] for way in (True, False))
+    parts = [f"rises for {names_of(rises)}"] * bool(rises)
+    parts += [f"falls for {names_of(falls)}"] * bool(falls)
+    return f"By more than chance it {join(parts) if parts else 'changes for none'}."
+
+
 def _cut(longer: Results) -> str:
     cut = [run for run in longer.runs if not longer.kept(run).fired]
     if not cut:
         return "No run reached the limit on epochs."
     limit = cut[0].config.max_epochs
+    which = join(f"{name_of(run.config.model)}, seed {run.config.seed}" for run in cut)
     return (
-        f"{len(cut)} of {len(longer.runs)} runs reached the limit of {limit} epochs before the"
-        " longer patience was used up."
+        f"{len(cut)} of {len(longer.runs)} runs ({which}) reached the limit of {limit} epochs"
+        " before the longer patience was used up."
     )

@@ -59,8 +59,9 @@ def best_trade_off(m: Measured) -> Verdict:
         all_of([weak, strong]),
         f"Weak form, not dominated in accuracy against {join(costs)}: {_word(weak)}"
         f" (dominating it, for certain or perhaps: {names_of(against)}). Strong form, first by"
-        f" equally weighted ranks: {_word(strong)} (mean rank {mean_rank['resnet_mini']:.2f}; the"
-        f" best is {name_of(best)}'s, {mean_rank[best]:.2f}).",
+        f" equally weighted ranks in accuracy, parameters and train time: {_word(strong)}"
+        f" (mean rank {mean_rank['resnet_mini']:.2f}; the best is {name_of(best)}'s,"
+        f" {mean_rank[best]:.2f}).",
     )
 
 
@@ -93,9 +94,9 @@ def mobilenet_slowest(m: Measured) -> Verdict:
     better = [m.more_accurate(me, other) for other in others]
     slowest = [m.slower(me, other, column) for other in others for column in _TIMES]
     times = [
-        f"{_place(m.results[column], me)} with {form.format(m.value(me, column))} {use}"
-        f" (DenseNet-Tiny {form.format(m.value('densenet_tiny', column))})"
-        for column, (form, use) in _TIMES.items()
+        f"{_place(m.results[column], me)} with {_time(m, me, column)} {use}"
+        f" (DenseNet-Tiny {_time(m, 'densenet_tiny', column)})"
+        for column, (_, _, use) in _TIMES.items()
     ]
     share = m.value("densenet_tiny", "parameters") / m.value(me, "parameters")
     return verdict(
@@ -213,10 +214,10 @@ def lenet_plateau(m: Measured) -> Verdict:
         own, median = epochs["lenet5"], epochs.drop(columns="lenet5").median(axis=1)
         answers.append(above(over_seeds(median - own)))
         texts.append(
-            f"{points} points at {m.mean}epoch {own.mean():.3g}"
-            f" (median of the others {median.mean():.3g})"
+            f"{points} points of its best at {m.mean}epoch {own.mean():.3g} (the median of the"
+            f" others: {median.mean():.3g})"
         )
-    return verdict(agreed(answers), f"LeNet-5 first comes within {join(texts)} of its best.")
+    return verdict(agreed(answers), f"LeNet-5 first comes within {join(texts)}.")
 
 
 def patience_too_short(m: Measured) -> Verdict:
@@ -224,13 +225,17 @@ def patience_too_short(m: Measured) -> Verdict:
 
     A gain of exactly zero, where it moved no best epoch, is none.
     """
-    gains = {model: m.gains[model] for model in ("vit_tiny", "mobilenet_lite")}
-    found = [f"{gain.text} to {name_of(model)}" for model, gain in gains.items()]
-    answers = [False if gain == (0, 0) else above(gain) for gain in gains.values()]
+    answers, found = [], []
+    for model in ("vit_tiny", "mobilenet_lite"):
+        gain, name = m.gains[model], name_of(model)
+        still = gain == (0, 0)
+        answers.append(False if still else above(gain))
+        changes = f"moves no best epoch of {name}" if still else f"adds {gain.text} to {name}"
+        found.append(f"{changes}: {_word(answers[-1])}")
     return verdict(
         all_of(answers),
-        f"The longer patience adds {join(found)}. It chooses among more epochs by the same test"
-        " images, which favours it.",
+        f"The longer patience {'; it '.join(found)}. A longer search is favoured: the epoch is"
+        " chosen by the same test images.",
     )
 
 
@@ -245,17 +250,26 @@ def two_soonest(m: Measured) -> Verdict:
 
 
 _TIMES = {
-    "train_seconds": ("{:.1f} s", "a training epoch"),
-    "inference_ms": ("{:,.0f} ms", "for the test images"),
+    "train_seconds": (".1f", "s", "a training epoch"),
+    "inference_ms": (",.0f", "ms", "for the test images"),
 }
 _GAPS = {gap: (kind, GAPS[gap]) for gap, kind in [("gap", "running"), ("gap_eval", "re-evaluated")]}
 
 
+def _with_spread(m: Measured, model: str, column: str, spec: str) -> str:
+    """A number, with its standard deviation where there is one."""
+    deviation = f"{column}_std"
+    spread = f" ± {m.value(model, deviation):{spec}}" if m.known(deviation, [model]) else ""
+    return f"{m.value(model, column):{spec}}{spread}"
+
+
 def _accuracy(m: Measured, model: str) -> str:
-    """The test accuracy; of several runs the mean with its standard deviation."""
-    column = "test_accuracy_std"
-    spread = f" ± {m.value(model, column):.2f}" if m.known(column, [model]) else ""
-    return f"{m.value(model, 'test_accuracy'):.2f}{spread} %"
+    return f"{_with_spread(m, model, 'test_accuracy', '.2f')} %"
+
+
+def _time(m: Measured, model: str, column: str) -> str:
+    spec, unit, _ = _TIMES[column]
+    return f"{_with_spread(m, model, column, spec)} {unit}"
 
 
 def _word(answer: Answer) -> str:
@@ -300,7 +314,8 @@ def _size_predicts(m: Measured, more: Comparison, words: str) -> Verdict:
     return verdict(
         opposite(predicts),
         f"Of {len(answers)} pairs of models the larger is {words} in {yes} and the smaller in {no};"
-        f" too close to tell: {unsure}. Prediction would take {100 * PREDICTS:.0f} % of them.",
+        f" too close to tell: {unsure}. To predict, it would have to order at least"
+        f" {100 * PREDICTS:.0f} % of them rightly.",
     )
 
 

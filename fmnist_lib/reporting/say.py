@@ -330,11 +330,22 @@ def _cells(frame: pd.DataFrame, column: str, spec: str | None, best: str | None)
     numbers = [isinstance(value, Number) and not isinstance(value, bool) for value in values]
     top = _texts(values[values == values.agg(best)], spec)[:1] if best else []
     spreads = frame.get(f"{column.removesuffix('_mean')}_std")
-    tails = [""] * len(texts)
-    if spreads is not None:
-        tails = ["" if text == DASH else f" ± {text}" for text in _texts(spreads, spec)]
-    cells = zip(texts, tails, numbers, strict=True)
-    return [Cell(text + tail, number, text in top) for text, tail, number in cells]
+    whole = texts if spreads is None else [*map(_beside, texts, _texts(spreads, spec))]
+    cells = zip(whole, numbers, texts, strict=True)
+    return [Cell(text, number, value in top) for text, number, value in cells]
+
+
+def _beside(text: str, spread: str) -> str:
+    """`14.0 ± 1.9`: a value with its standard deviation, both to as many decimals."""
+    if spread == DASH:
+        return text
+    decimals = max(len(each.partition(".")[2]) for each in (text, spread))
+    return " ± ".join(_to_decimals(each, decimals) for each in (text, spread))
+
+
+def _to_decimals(text: str, decimals: int) -> str:
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part:0<{decimals}}" if decimals else whole
 
 
 def _texts(values: pd.Series, spec: str | None) -> list[str]:

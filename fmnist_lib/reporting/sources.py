@@ -5,8 +5,9 @@ the value stands, `data-spread` how it varies. Whose runs a notebook shows is to
 `show_results`; without that, what rests on runs has no source.
 
 A source is given in words. `runs` and `times` become the names of the runs and cost records shown,
-of one model where a value is about one; `paper` (a figure of the paper), `model:NAME` (follows from
-that model's definition) and `settings` (of this report) stand for themselves.
+of one model where a value is about one, `clocked` those of the runs on the processor that was
+timed; `paper` (a figure of the paper), `model:NAME` (follows from that model's definition) and
+`settings` (of this report) stand for themselves.
 
 Not here: how a value reads (`say`), and what its sources say (`explain`).
 """
@@ -20,19 +21,21 @@ from typing import NamedTuple
 import pandas as pd
 
 from fmnist_lib.models import MODELS
-from fmnist_lib.reporting.analysis import Results
+from fmnist_lib.reporting.analysis import Results, timed_alike
 from fmnist_lib.reporting.words import join, name_of
 
-RUNS, TIMES, PAPER, SETTINGS = "runs", "times", "paper", "settings"
+RUNS, CLOCKED, TIMES = "runs", "clocked", "times"
+PAPER, SETTINGS = "paper", "settings"
 
 # By a column or a part of a placeholder; what is not here rests on the runs alone.
 RESTS_ON: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("title", "origin"), ""),  # words, not results
         **dict.fromkeys(("train_seconds", "inference_ms", "pace"), TIMES),
-        **dict.fromkeys(("latency_ms_median", "latency_ms_p90"), TIMES),
-        **dict.fromkeys(("total_train_seconds", "train_us_per_parameter"), f"{RUNS} {TIMES}"),
-        **dict.fromkeys(("ratio", "in_runs_least", "in_runs_most"), f"{RUNS} {TIMES}"),
+        **dict.fromkeys(("latency_ms_median", "latency_ms_p90", "train_us_per_parameter"), TIMES),
+        "total_train_seconds": f"{RUNS} {TIMES}",
+        **dict.fromkeys(("train_seconds_in_runs", "in_runs", "clocked"), CLOCKED),
+        **dict.fromkeys(("ratio", "in_runs_least", "in_runs_most"), f"{CLOCKED} {TIMES}"),
         **dict.fromkeys(("times_ours", "paper_least", "paper_most"), f"{TIMES} {PAPER}"),
         **dict.fromkeys(("difference", "compared", "expected"), f"{RUNS} {PAPER}"),
         "near": f"{RUNS} {PAPER}",
@@ -73,7 +76,7 @@ def names(words: str, model: str = "", run: str = "") -> list[str]:
     """The sources that words stand for, each once; of one model or one run if there is one."""
     found: list[str] = []
     for word in words.split():
-        if word in (RUNS, TIMES):
+        if word in (RUNS, CLOCKED, TIMES):
             found += [run] if run else _records(word, model)
         else:
             found.append(word)
@@ -84,8 +87,9 @@ def _records(word: str, model: str) -> list[str]:
     if _results is None:
         return []
     models = [name for name in _results.models if model in ("", name)]
-    if word == RUNS:
-        return [run.name for name in models for run in _results.of(name)]
+    if word in (RUNS, CLOCKED):
+        runs = (_results if word == RUNS else timed_alike(_results)).runs
+        return [run.name for run in runs if run.config.model in models]
     return [COSTS + _results.costs[name].name for name in models if name in _results.costs]
 
 

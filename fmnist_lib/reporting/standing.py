@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from fmnist_lib.reporting import analysis, patience, predictions
@@ -20,11 +21,13 @@ from fmnist_lib.reporting.findings import (
     ONE_SEED,
     SEVERAL_CURVES,
     SEVERAL_SEEDS,
+    SEVERAL_TIMES,
     compared,
     count,
+    part,
 )
 from fmnist_lib.reporting.judging import Interval, Outcome, above
-from fmnist_lib.reporting.paired import Side, difference
+from fmnist_lib.reporting.paired import GAPS, Side, difference
 from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.reporting.words import join, name_of, names_of, within
 
@@ -56,13 +59,12 @@ SAID = {
 class Agreement:
     """Our test accuracies beside the paper's."""
 
-    models: int
-    within: int  # models no further away than AGREEMENT_POINTS
+    within: str  # models no further away than AGREEMENT_POINTS, such as `5 of 6 models`
     limit: float  # AGREEMENT_POINTS
     farthest: str  # the model with the largest difference
     largest: str  # that difference, such as `0.90 points above`
     mean: float  # of the differences, ours minus the paper's
-    beyond: str  # the models further away, in words
+    beyond: str  # the models further away, after a semicolon; empty for none
     expected: str  # of how many models the reported accuracy is one that another seed may give
     our_order: str  # the most accurate first
     paper_order: str
@@ -84,13 +86,12 @@ def agreement(results: Results) -> Agreement:
     distance = (table.best_epoch - epochs).abs()
     latest = str(distance.idxmax())
     return Agreement(
-        models=len(table),
-        within=int(near.sum()),
+        within=part(int(near.sum()), len(table), "model"),
         limit=AGREEMENT_POINTS,
         farthest=name_of(farthest),
         largest=compared(table.test_accuracy[farthest], reported[farthest]),
         mean=float(difference.mean()),
-        beyond=names_of(table.index[~near]),
+        beyond="" if near.all() else f"; farther off: {names_of(table.index[~near])}",
         expected=_expected(table, reported),
         our_order=names_of(_from_the_top(table.test_accuracy)),
         paper_order=names_of(_from_the_top(reported)),
@@ -106,80 +107,50 @@ def _expected(table: pd.DataFrame, reported: pd.Series) -> str:
     several = table[table.n > 1]
     if several.empty:
         return ONE_RUN
-    inside = reported[several.index].between(several.next_run_low, several.next_run_high)
+    paper = reported[several.index]
+    room = np.minimum(paper - several.next_run_low, several.next_run_high - paper)
+    inside = room[room >= 0]
+    least = f", for {name_of(inside.idxmin())} by {inside.min():.2f} points" if len(inside) else ""
     return (
         "The paper's figure lies within the range in which one more run of ours is to be expected"
-        f" (with 95 % probability) for {inside.sum()} of {len(several)} models."
+        f" (with 95 % probability) for {part(len(inside), len(several), 'model')}{least}."
     )
 
 
 @dataclass(frozen=True)
 class Lead:
-    """The most accurate model and how far it is ahead."""
+    """The model with the highest value of a measure, and how far it is ahead."""
 
-    best: str
-    accuracy: float
+    title: str
+    value: float  # the mean over its runs
+    value_std: float  # over its runs; NaN for one
     sentence: str  # of whom it is ahead by more than chance, or not
 
 
-def lead(results: Results) -> Lead:
-    """Which model is the most accurate, and which others it cannot be told apart from."""
-    accuracy = analysis.table1(results).set_index("model").test_accuracy
-    best, *others = _from_the_top(accuracy)
-    rivals = [other for other in others if above(_interval(results, best, other)) is not True]
+def lead(results: Results, measure: str = "test_accuracy") -> Lead:
+    """Which model comes first, and which others it cannot be told apart from.
+
+    `measure` is `test_accuracy` or one of `paired.GAPS`, as in `paired.difference`.
+    """
+
+    def values(rows: pd.DataFrame) -> pd.Series:
+        return rows[GAPS[measure]] - rows.test_accuracy if measure in GAPS else rows[measure]
+
+    runs = analysis.run_table(results)
+    means = values(analysis.table1(results).set_index("model"))
+    spreads = values(runs).groupby(runs.model).std(ddof=1)
+    first, *others = _from_the_top(means)
+    rivals = [
+        other for other in others if above(_interval(results, first, other, measure)) is not True
+    ]
     ahead = f"clearly ahead of {names_of(others)}" if others else "the only model here"
     close = f"not clearly ahead of {names_of(rivals)}"
     return Lead(
-        best=name_of(best),
-        accuracy=float(accuracy[best]),
+        title=name_of(first),
+        value=means[first],
+        value_std=spreads[first],
         sentence=close if rivals else ahead,
     )
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The training times of the models that were timed alone on the machine."""
-
-    fastest: str
-    slowest: str
-    factor: float  # the slowest's time over the fastest's
-    our_order: str  # the fastest first
-    paper_order: str
-    paper_least: float  # the paper's time over ours, the least of all models
-    paper_most: float
-    busy: float  # % of the machine that other programs took when the timing began, at most
-    in_runs: str  # on what machines, and beside what, the runs themselves ran
-    in_runs_least: float  # the time within the runs over the time alone
-    in_runs_most: float
-
-
-def pace(results: Results) -> Pace | None:
-    """How the models' training times compare; None if none was timed alone."""
-    table = analysis.table2(results).set_index("model").dropna(subset="train_seconds_mean")
-    if table.empty:
-        return None
-    ours = table.train_seconds_mean.sort_values(kind="stable")
-    paper = pd.Series({model: REPORTED[model].train_seconds.mean for model in ours.index})
-    return Pace(
-        fastest=name_of(ours.index[0]),
-        slowest=name_of(ours.index[-1]),
-        factor=ours.iloc[-1] / ours.iloc[0],
-        our_order=names_of(ours.index),
-        paper_order=names_of(paper.sort_values(kind="stable").index),
-        paper_least=(paper / ours).min(),
-        paper_most=(paper / ours).max(),
-        busy=max(cost.busy_percent for cost in results.costs.values()),
-        in_runs=_in_runs(results),
-        in_runs_least=table.ratio.min(),
-        in_runs_most=table.ratio.max(),
-    )
-
-
-def _in_runs(results: Results) -> str:
-    timed = {cost.environment.cpu for cost in results.costs.values()}
-    if {run.environment.cpu for run in results.runs} == timed and len(timed) == 1:
-        return "with whatever else ran on the machine"
-    return "not all on the processor that was timed, and with whatever else ran there"
 
 
 @dataclass(frozen=True)
@@ -189,10 +160,10 @@ class Classes:
     hardest: str
     hardest_least: float  # the lowest F1 of a model
     hardest_most: float
-    hardest_of: int  # models whose lowest F1 is that of this class
-    models: int
+    hardest_of: str  # models whose lowest F1 is that of this class, such as `5 of 6 models`
     easiest: str
     easiest_least: float
+    easiest_most: float
     scores: pd.DataFrame  # of `predictions.class_scores`
     apart: str  # the class on which the models differ most
     apart_points: float
@@ -209,10 +180,10 @@ def classes(results: Results) -> Classes:
         hardest=hardest,
         hardest_least=f1[hardest].min(),
         hardest_most=f1[hardest].max(),
-        hardest_of=int((f1.idxmin(axis=1) == hardest).sum()),
-        models=len(f1),
+        hardest_of=part(int((f1.idxmin(axis=1) == hardest).sum()), len(f1), "model"),
         easiest=easiest,
         easiest_least=f1[easiest].min(),
+        easiest_most=f1[easiest].max(),
         scores=scores,
         apart=spans.idxmax(),
         apart_points=spans.max(),
@@ -308,6 +279,7 @@ class Shown:
     table: str  # what ± and the interval are
     strokes: str  # how the interval is drawn
     curves: str  # how runs are drawn over the epochs
+    time_curves: str  # likewise their times
     caveat: str  # what the intervals cover and what not
     new: str  # what the paper does not have
 
@@ -331,6 +303,7 @@ def shown(results: Results) -> Shown:
         table=SEVERAL_IN_TABLE + single if some else ONE_INTERVAL,
         strokes=SEVERAL_AS_STROKES + single if some else ONE_INTERVAL,
         curves=SEVERAL_CURVES if some else ONE_CURVE,
+        time_curves=SEVERAL_TIMES if some else ONE_CURVE,
         caveat=" ".join(caveats),
         new=join(new),
     )
