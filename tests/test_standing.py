@@ -45,7 +45,9 @@ def test_agreement_of_several_runs_asks_what_one_more_would_give(results_of):  #
     results = results_of(*runs)
     found = standing.agreement(results)
     # LeNet-5: 89.5 and 12.71 × sqrt(1.5) × 0.707 points on each side; the paper has 89.07
-    assert found.expected.endswith("for 1 of 2 models, for LeNet-5 by 10.57 points.")
+    assert found.expected.endswith("nearest to its end for LeNet-5, 10.57 points inside.")
+    far = results_of(run_of("vit_tiny", 50), run_of("vit_tiny", 51, seed=1))
+    assert standing.agreement(far).expected.endswith("for 0 of 1 models.")
 
 
 def test_a_lead_is_clear_only_if_the_images_tell(three):

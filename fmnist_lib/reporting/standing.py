@@ -110,11 +110,14 @@ def _expected(table: pd.DataFrame, reported: pd.Series) -> str:
     paper = reported[several.index]
     room = np.minimum(paper - several.next_run_low, several.next_run_high - paper)
     inside = room[room >= 0]
-    least = f", for {name_of(inside.idxmin())} by {inside.min():.2f} points" if len(inside) else ""
-    return (
+    found = (
         "The paper's figure lies within the range in which one more run of ours is to be expected"
-        f" (with 95 % probability) for {part(len(inside), len(several), 'model')}{least}."
+        f" (with 95 % probability) for {part(len(inside), len(several), 'model')}"
     )
+    if inside.empty:
+        return f"{found}."
+    nearest = name_of(inside.idxmin())
+    return f"{found}; nearest to its end for {nearest}, {inside.min():.2f} points inside."
 
 
 @dataclass(frozen=True)
