@@ -324,8 +324,8 @@ def test_png():
 @pytest.mark.parametrize(
     ("name", "across", "up"),
     [
-        ("accuracy", "Epoch", "Accuracy (%)"),
-        ("loss", "Epoch", "Loss per image (nats)"),
+        ("accuracy", "Epoch, log scale", "Accuracy (%)"),
+        ("loss", "Epoch, log scale", "Loss per image (nats)"),
         ("learning", "Epoch", "Accuracy (%)"),
         ("time", "Epoch", "Training epoch (s), log scale"),
         ("time", "Epoch", "Test pass (ms), log scale"),
@@ -476,6 +476,34 @@ def test_the_best_epoch_of_each_seed_is_marked():
     np.testing.assert_array_equal(marks.get_ydata(), best.test_loss)
     low, high = best.epoch.min(), best.epoch.max()
     assert f"mean {best.test_loss.mean():.3f}, epochs {low}–{high}" in words(loss_curves(runs))
+
+
+@pytest.mark.parametrize("best_is_first", [False, True])
+def test_only_a_first_epoch_that_is_not_the_best_may_lie_outside(best_is_first):
+    runs = make_histories(TWO, seeds=2)
+    first = runs.epoch == 1
+    runs.loc[first, "test_accuracy"] = 10.0
+    if best_is_first:
+        runs.loc[first, "test_loss"] = 0.0
+    axes = accuracy_curves(runs).axes[0]
+    low, high = axes.get_ylim()
+    assert (low < 10) == best_is_first
+    later = runs.loc[~first, ["train_accuracy", "test_accuracy"]]
+    assert low < later.min(axis=None) <= later.max(axis=None) < high
+    assert axes.get_xlim()[0] < 1
+    assert axes.get_xlim()[1] > runs.epoch.max()
+
+
+def test_one_stalled_run_does_not_move_the_curve_of_times():
+    runs = make_histories(["lenet5"], seeds=3, epochs=4)
+    usual = runs.groupby("epoch").train_seconds.median()
+    slowest = runs[
+        (runs.epoch == 2)
+        & (runs.train_seconds == runs.groupby("epoch").train_seconds.transform("max"))
+    ]
+    runs.loc[slowest.index, "train_seconds"] *= 50
+    (line,) = lines(time_per_epoch(runs), "lenet5-train_seconds")
+    np.testing.assert_allclose(line.get_ydata(), usual)
 
 
 def test_another_column_can_decide_the_best_epoch():

@@ -177,9 +177,11 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
         belongs(model, title, reached)
         at_left, at_bottom = place % across == 0, place + across >= len(models)
         axes.set_ylabel(_MEASURES[measure][0] if at_left else "")
-        axes.set_xlabel("Epoch" if at_bottom else "")
+        axes.set_xlabel("Epoch, log scale" if at_bottom else "")
         axes.tick_params(labelleft=at_left, labelbottom=at_bottom)
-        _epoch_axis(axes, histories.epoch.max())
+        log_axis(axes, "x", [1, histories.epoch.max()])
+        axes.set_xlim(0.9, 1.15 * histories.epoch.max())
+    _show_from_second_epoch(first, histories, measure, monitor)
     handles: dict[str, object] = {
         "test": sample(color=INK),
         "train (running)": sample(color=INK, dashes=TRAIN_DASHES),
@@ -191,6 +193,16 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
         handles[RANGE] = Patch(color=INK, alpha=BAND, linewidth=0)
     legend_above(figure, handles)
     return figure
+
+
+def _show_from_second_epoch(axes: Axes, histories: Runs, measure: str, monitor: str) -> None:
+    """Leave out of view what a first epoch alone reaches: it is so far off that it flattens all."""
+    columns = [f"{split}_{measure}" for split in _SPLITS]
+    later = histories.loc[histories.epoch > 1, columns]
+    best = [_best_rows(runs, monitor)[columns] for _, runs in histories.groupby("model")]
+    values = pd.concat([later, *best]).stack()
+    room = 0.05 * (values.max() - values.min())
+    axes.set_ylim(values.min() - room, values.max() + room)
 
 
 def _draw_train_and_test(
