@@ -111,6 +111,13 @@ def test_each_row_of_a_table_rests_on_its_own_models_records(notebook, results):
     assert "standard deviation" not in found["table1/vit_tiny/test_accuracy"]["data-spread"]
 
 
+def test_places_within_words_are_numbers_and_the_name_of_an_interval_is_none(notebook):  # noqa: F811
+    text = "It comes 4th of 6 with 38.5 ± 1.7 s (95 % interval 1.2 to 3), more than 90 % (C3)"
+    show_table(pd.DataFrame({"words": [text]}), name="t", caption="c", source={"words": "paper"})
+    found = [value.text for value in notebook.page.select("tbody .value")]
+    assert found == ["4th", "6", "38.5", "1.7", "1.2", "3", "90"]
+
+
 def test_times_rest_on_the_timing_and_unknown_ones_on_nothing(notebook, results):  # noqa: F811
     show_table(beside.table2(results), name="table2", caption="c", **beside.TABLE2)
     found = marks(notebook.page)

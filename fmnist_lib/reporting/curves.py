@@ -156,7 +156,7 @@ def _panels(histories: Runs, models: Sequence[str] | None, monitor: str, measure
     histories = histories[histories.model.isin(models)]
     across = {1: 1, 2: 2, 4: 2}.get(len(models), 3)
     down = -(-len(models) // across)
-    figure = blank(0.7 + 2.15 * down)
+    figure = blank(0.7 + 1.95 * down)
     first: Axes | None = None
     for place, model in enumerate(models):
         axes = figure.add_subplot(down, across, place + 1, sharex=first, sharey=first)

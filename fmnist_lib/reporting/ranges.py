@@ -63,7 +63,7 @@ def accuracy_against(
     """
     rows = summary.dropna(subset=[column, "test_accuracy"])
     rows = rows.loc[ordered(rows.index)]
-    figure = blank(3.8)
+    figure = blank(3.5)
     axes = figure.subplots()
     log_axis(axes, "x", rows[column], room=0.2)
     single = _by_model(runs, "test_accuracy")
@@ -127,7 +127,8 @@ def against_paper(
     }
     if single:
         handles["single runs"] = sample(**_STROKE, marker="|", markersize=_RUN)
-    legend_above(figure, handles | {"the paper": sample(**PAPER_MARK)})
+    joined = {"from the paper's to ours": sample(color=FAINT, linewidth=4)}
+    legend_above(figure, handles | {"the paper": sample(**PAPER_MARK)} | joined)
     return figure
 
 

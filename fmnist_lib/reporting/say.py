@@ -38,7 +38,9 @@ _START, _END = "\ue000", "\ue001"  # around a value's number while Markdown is r
 _PLACE = re.compile(f"{_START}([0-9]+){_END}")
 _TAG = re.compile(r"<[^>]*>")  # attributes hold no bare ">": mistune escapes it
 _REFERENCE = re.compile(r'<a href="#([^"]+)"></a>')
-_NUMBER = re.compile(r"(?<![\w.,-])([+−]?\d[\d,]*(?:\.\d+)?)(?![\w-])")  # not part of a word
+_NUMBER = re.compile(  # a number or place, not part of a word nor of the name of an interval
+    r"(?<![\w.,-])([+−]?\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th)?)(?![\w-]|\s% interval)"
+)
 _NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _markdown = mistune.create_markdown(escape=True)
 
