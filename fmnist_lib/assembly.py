@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -110,12 +111,19 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: flo
             title="Six lightweight classifiers on FashionMNIST, trained again",
             subtitle="A reproduction of “Benchmarking Lightweight CNN Architectures on "
             "FashionMNIST”",
+            date=f"From runs finished by {last_day_of(results)}",
             draft=results.draft,
             seconds=seconds,
         )
         figures.result()
     if files.warning:
         report.notices.append(files.warning)
+
+
+def last_day_of(results: Results) -> str:
+    """Return the day (UTC) on which the last run was finished, such as `24 November 2026`."""
+    last = datetime.fromisoformat(max(run.environment.finished for run in results.runs))
+    return f"{last.day} {last:%B %Y}"
 
 
 def find_weights(job: Job, results: Results) -> dict[str, Arrays]:

@@ -78,6 +78,8 @@ def test_table2_compares_the_times_of_an_epoch(results):
     assert row.times_ours == pytest.approx(2.029)
     assert (row.inference_ms_paper, row.inference_ms_paper_std) == (1427, 77)
     assert row.train_us_per_parameter_paper == 329
+    part = row.train_seconds_std / row.train_seconds  # the count of weights is exact
+    assert row.train_us_per_parameter_std == pytest.approx(part * row.train_us_per_parameter)
 
 
 def test_gaps_are_train_minus_test(results):

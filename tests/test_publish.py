@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from dataclasses import replace
 
 import mistune
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from made_up import ENVIRONMENT, make_cost, make_run, mistaken
 from safetensors.torch import load_model
+from test_findings import results_of  # noqa: F401, a fixture
 
 from fmnist_lib import assembly
 from fmnist_lib.config import Stop
@@ -267,3 +269,11 @@ def test_a_folder_holds_what_was_written_and_no_more(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
         tmp_path / "new" / "README.md"
     ]
+
+
+def test_the_report_bears_the_day_of_its_last_run(results_of):  # noqa: F811
+    results = results_of({"seed": 0}, {"seed": 1})
+    first, last = results.runs
+    later = last.environment.model_copy(update={"finished": "2026-11-04T23:59:59+00:00"})
+    runs = (last.model_copy(update={"environment": later}), first)
+    assert assembly.last_day_of(replace(results, runs=runs)) == "4 November 2026"

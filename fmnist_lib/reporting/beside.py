@@ -252,11 +252,9 @@ TABLE2: Look = {
 def table2(results: Results) -> pd.DataFrame:
     """Table 2, one row a model: every measure with the paper's beside it, columns as in `TABLE2`.
 
-    `times_ours` is the paper's time of an epoch over ours. The spread of the time per parameter,
-    which is that of the time of an epoch over an exact count, is left out.
+    `times_ours` is the paper's time of an epoch over ours.
     """
     rows = analysis.table2(results).rename(columns=_without_mean)
-    rows = rows.drop(columns="train_us_per_parameter_std")
     for model, place in zip(rows.model, rows.index, strict=True):
         for column, value in _paper_times(model).items():
             stem = column.removesuffix("_std")
