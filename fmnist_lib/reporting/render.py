@@ -51,7 +51,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar
 NUMBER = re.compile(r"[\s\d.,:%±×+−–—()*†<>≤≥≈/-]*(\s?[a-zA-Zµ]{1,3})?")  # perhaps with a unit
 SPREAD = re.compile(" ([±–]) ")
 SHORT = 16  # characters of a table cell that stay on one line
-PORTRAIT, LANDSCAPE = 100, 150  # characters in a row of a printed table: beyond, smaller; turned
+PORTRAIT, LANDSCAPE = 100, 152  # characters in a row of a printed table: beyond, smaller; turned
 LONG = 2000  # characters of a printed table: beyond, it may go on over the page
 FONTS = (  # family in `print.css`, weight, style, matplotlib's copy: the same on every machine
     ("Report Serif", "normal", "normal", "STIXGeneral"),
