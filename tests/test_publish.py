@@ -75,6 +75,7 @@ def test_results_have_a_row_a_run_and_rule(results):
     assert soon.test_accuracy == late.test_accuracy == 90
     assert (soon.train_images, soon.validation_images, soon.test_images) == (60_000, 0, 20)
     assert soon.parameters == 100_000
+    assert soon.fold is soon.variant is None
     assert soon.wall_seconds == late.wall_seconds == pytest.approx(151.5)  # of all five epochs
     assert (soon.cpu, soon.torch, soon.commit) == ("A processor", "2.14.1", "c0ffee")
 
@@ -93,7 +94,7 @@ def test_a_split_and_options_are_told(tmp_path):
     store.write(run)
     (row,) = results_table(load_results(store, [run.record.config])).itertuples()
     assert (row.protocol, row.train_images, row.validation_images) == ("split", 14, 6)
-    assert row.model_options == '{"activation": "relu"}'
+    assert row.variant == '{"activation": "relu"}'
 
 
 @pytest.mark.parametrize("make", [results_table, confusion_table])

@@ -36,6 +36,8 @@ def results_table(results: Results) -> pd.DataFrame:
             "run": run.name,
             "model": run.config.model,
             "seed": run.config.seed,
+            "fold": None,  # no protocol has folds; here so that readers of the file need not change
+            "variant": _variant(run),
             "stop": rule,
             "monitor": kept.rule.monitor,
             "patience": kept.rule.patience,
@@ -55,12 +57,16 @@ def results_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _variant(run: RunRecord) -> str | None:
+    options = run.config.model_options
+    return json.dumps(options, sort_keys=True) if options else None
+
+
 def _settings(run: RunRecord) -> dict[str, Any]:
     config = run.config
     held_out = config.validation_images if config.protocol == "split" else 0
     return {
         **config.model_dump(include=SETTINGS),
-        "model_options": json.dumps(config.model_options, sort_keys=True),
         "train_images": (config.train_images or TRAIN_IMAGES) - held_out,
         "validation_images": held_out,
         "test_images": sum(map(sum, next(iter(run.stops.values())).confusion)),
