@@ -24,6 +24,9 @@ TRAINING_CODE = (
 )
 """The files a run's numbers can depend on, below `fmnist_lib/`."""
 
+RULES = ("claims", "intervals", "judging", "paired", "rules")
+"""The files that judge claims, below `fmnist_lib/reporting/`."""
+
 STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
 
 
@@ -54,6 +57,7 @@ def describe_environment() -> Environment:
         dirty=None if (status := git("status", "--porcelain")) is None else bool(status),
         code_sha256=code_sha256(),
         data_sha256=DATA_SHA256,
+        rules_sha256=rules_sha256(),
         started=started,
         finished=started,
     )
@@ -105,6 +109,19 @@ def code_sha256() -> str:
     for file in sorted(files):
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
         digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def rules_sha256() -> str:
+    """Return one digest over the rules that judge claims.
+
+    A record keeps it, so that a report can say which runs were trained under the very rules that
+    judge them.
+    """
+    digest = hashlib.sha256()
+    for name in RULES:
+        digest.update((ROOT / "fmnist_lib" / "reporting" / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 

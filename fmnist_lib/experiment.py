@@ -123,6 +123,8 @@ def keep(
         train_accuracy_eval=trained.accuracy,
         test_loss=best.test_loss,
         test_accuracy=best.test_accuracy,
+        validation_loss=best.validation_loss,
+        validation_accuracy=best.validation_accuracy,
         confusion=confusion_matrix(labels, predicted).tolist(),
         digest=digest_json([metrics_of(rows[: rule.last_epoch]), hashes]),
         **hashes,

@@ -53,6 +53,8 @@ class StopResult(Schema):
     train_accuracy_eval: float
     test_loss: float
     test_accuracy: float
+    validation_loss: float | None = None  # of a run that holds validation images
+    validation_accuracy: float | None = None
     confusion: list[list[int]]  # row = true class, column = predicted class
     weights_sha256: str
     predictions_sha256: str
@@ -72,6 +74,7 @@ class Environment(Schema):
     dirty: bool | None
     code_sha256: str
     data_sha256: str
+    rules_sha256: str | None = None  # of the rules that judge claims, as they stood at the start
     started: str  # ISO 8601, UTC
     finished: str
     notes: tuple[str, ...] = ()  # what was done otherwise than asked, and why
