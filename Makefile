@@ -37,7 +37,7 @@ smoke: data  ## the whole way in small: a draft report in build/smoke/
 	@$(PY) run_all.py --profile smoke $(ARGS)
 
 lab: data  ## open JupyterLab on a page that leads to the notebooks
-	@$(PY) -m fmnist_lib.start
+	@$(PY) -m fmnist_lib.commands.start
 	@$(PY) -m jupyterlab build/start.ipynb --ServerApp.root_dir="$(CURDIR)" $(ARGS)
 
 data: $(READY)  ## get FashionMNIST and verify it

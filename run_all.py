@@ -12,7 +12,7 @@ from fmnist_lib import paths
 from fmnist_lib.errors import FailedError, UserError
 
 if TYPE_CHECKING:
-    from fmnist_lib.job import Report
+    from fmnist_lib.commands.job import Report
 
 EPILOG = """\
 exit status: 0 done; 1 a run or a notebook failed, or --verify or --from-released found a
@@ -110,10 +110,11 @@ class OneLineParser(argparse.ArgumentParser):
 def run(options: argparse.Namespace) -> int:
     """Carry out the command; return its exit status. Raises `FailedError`, `UserError`."""
     # Torch comes with these: `--help` need not wait for it.
-    from fmnist_lib import pipeline, study
-    from fmnist_lib.environment import has_device
-    from fmnist_lib.remote import check_address
-    from fmnist_lib.store import RunStore
+    from fmnist_lib.commands import pipeline
+    from fmnist_lib.execution.remote import check_address
+    from fmnist_lib.runs import plans as study
+    from fmnist_lib.runs.environment import has_device
+    from fmnist_lib.runs.store import RunStore
 
     if options.release and options.output:
         raise UserError("output: --release always writes report/; leave --output out")
@@ -171,8 +172,9 @@ def tell_of(report: "Report") -> None:
 
 def verify(options: argparse.Namespace) -> int:
     """Train again what the released records claim, print the verdicts; return the exit status."""
-    from fmnist_lib import replay, study, verification
-    from fmnist_lib.store import RunStore
+    from fmnist_lib.commands import replay, verification
+    from fmnist_lib.runs import plans as study
+    from fmnist_lib.runs.store import RunStore
 
     verdicts = replay.verify(
         RunStore(paths.REPORT / "records", read_only=True),
@@ -188,9 +190,10 @@ def verify(options: argparse.Namespace) -> int:
 
 def rebuild(options: argparse.Namespace) -> int:
     """Make the report from the released records, compare its tables; return the exit status."""
-    from fmnist_lib import released, study
-    from fmnist_lib.job import Job
-    from fmnist_lib.store import RunStore
+    from fmnist_lib.commands import released
+    from fmnist_lib.commands.job import Job
+    from fmnist_lib.runs import plans as study
+    from fmnist_lib.runs.store import RunStore
 
     records = RunStore(paths.REPORT / "records", read_only=True)
     job = Job(
@@ -211,8 +214,8 @@ def rebuild(options: argparse.Namespace) -> int:
 
 def explain(options: argparse.Namespace) -> int:
     """Print what a number or run of a report rests on; return the exit status."""
-    from fmnist_lib import study
     from fmnist_lib.reporting.explain import explain
+    from fmnist_lib.runs import plans as study
 
     study.plan(options.profile)  # refuses an unknown one
     own = options.output or paths.BUILD / options.profile

@@ -9,14 +9,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from ways import matrix_gflops
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import count_macs
-from fmnist_lib.data import load
-from fmnist_lib.engine import make_forward
+from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.study import plan
-from fmnist_lib.training import Part, make_optimizer, place_model, split_parts, train_epoch
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import count_macs
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.training.engine import make_forward
+from fmnist_lib.training.loop import Part, make_optimizer, place_model, split_parts, train_epoch
 
 KINDS = {  # the first with a word that is in the operation's name
     "convolutions": ("conv",),

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from fmnist_lib.cluster import run_many
-from fmnist_lib.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig, make_config
-from fmnist_lib.data import ensure_data
+from fmnist_lib.data.fashion_mnist import ensure_data
 from fmnist_lib.errors import UserError
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan, usable_cores
-from fmnist_lib.training import Row
+from fmnist_lib.execution.local import run_many
+from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig, make_config
+from fmnist_lib.runs.plans import plan, usable_cores
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.loop import Row
 
 WORK = ("training", "evaluation")  # all else is overhead
 STAGES = {

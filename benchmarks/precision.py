@@ -7,12 +7,12 @@ import argparse
 import sys
 from statistics import mean, median, stdev
 
-from fmnist_lib.config import make_config
-from fmnist_lib.data import load
+from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import UserError
-from fmnist_lib.experiment import run_experiment
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import RunRecord
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.record import RunRecord
+from fmnist_lib.runs.run import run_experiment
 
 PRECISIONS = ("fp32", "bf16")
 HEAD = ("model", "speed, bf16 ÷ fp32", "fp32, %", "bf16, %", "difference, points")

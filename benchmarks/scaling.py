@@ -22,11 +22,11 @@ import numpy as np
 import psutil
 from distributed import Client, Worker
 
-from fmnist_lib.cluster import run_on
-from fmnist_lib.config import RunConfig, make_config
+from fmnist_lib.execution.local import run_on
 from fmnist_lib.paths import REPORT
-from fmnist_lib.records import RunOutput
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import RunConfig, make_config
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.store import RunStore
 
 MODEL = "lenet5"
 PROCESSES = 4  # that the workers live in

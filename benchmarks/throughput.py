@@ -141,8 +141,8 @@ def write_csv(path: Path, rates: Rates) -> None:
 
 def table(rates: Rates, ways: list[str], cores: int, gflops: float) -> list[str]:
     """Return a Markdown table of images a second, ratios, and the last way's share of the limit."""
-    from fmnist_lib.cost import count_macs
     from fmnist_lib.models import MODELS
+    from fmnist_lib.runs.cost import count_macs
 
     head = ["model", *ways, f"share of the limit, {ways[-1]}"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -162,7 +162,7 @@ def table(rates: Rates, ways: list[str], cores: int, gflops: float) -> list[str]
 
 def describe(options: argparse.Namespace, ways: list[str], cores: int, gflops: float) -> str:
     """Return the sentence on machine and versions."""
-    from fmnist_lib.environment import cpu_name, git, package_version
+    from fmnist_lib.runs.environment import cpu_name, git, package_version
 
     packages = ["torch", "torchvision", *(PEERS[way] for way in ways if way in PEERS)]
     versions = ", ".join(f"{name} {package_version(name)}" for name in packages)
@@ -192,9 +192,9 @@ def run(options: argparse.Namespace) -> None:
         os.environ.pop(name, None)
     from ways import matrix_gflops, prepare
 
-    from fmnist_lib.data import ensure_data
+    from fmnist_lib.data.fashion_mnist import ensure_data
     from fmnist_lib.models import MODELS
-    from fmnist_lib.study import usable_cores
+    from fmnist_lib.runs.plans import usable_cores
 
     models = chosen(options.models, tuple(MODELS), "models")
     ensure_data()

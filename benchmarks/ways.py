@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib.config import RunConfig, make_config
-from fmnist_lib.data import MEAN, STD, batch_order, load
-from fmnist_lib.engine import make_forward, resolve_auto
-from fmnist_lib.metrics import Sums
+from fmnist_lib.data.fashion_mnist import MEAN, STD, batch_order, load
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import DATA
-from fmnist_lib.training import keep_freed_memory, make_optimizer, place_model, train_epoch
+from fmnist_lib.runs.config import RunConfig, make_config
+from fmnist_lib.training.engine import make_forward, resolve_auto
+from fmnist_lib.training.loop import keep_freed_memory, make_optimizer, place_model, train_epoch
+from fmnist_lib.training.metrics import Sums
 
 WARM_UP = 10  # batches before the clock starts
 

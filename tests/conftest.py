@@ -6,12 +6,13 @@ from made_up import make_cost
 from tiny_data import Place, hashes
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib import data, fetching, sources
-from fmnist_lib.config import Stop, make_config
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.records import RunOutput
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.data import fashion_mnist as data
+from fmnist_lib.data import fetching, sources
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 
 torch.set_num_threads(1)  # as in the runs themselves: one thread each, one run a core
 

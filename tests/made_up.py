@@ -7,10 +7,11 @@ from functools import cache
 
 import numpy as np
 
-from fmnist_lib.config import DATA_SHA256, Stop, make_config
-from fmnist_lib.cost import cost_name
-from fmnist_lib.data import load
-from fmnist_lib.records import (
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.reporting.paper import reported_results, wilson_interval
+from fmnist_lib.runs.config import DATA_SHA256, Stop, make_config
+from fmnist_lib.runs.cost import cost_name
+from fmnist_lib.runs.record import (
     CostRecord,
     Environment,
     EpochRow,
@@ -19,7 +20,6 @@ from fmnist_lib.records import (
     StopResult,
     digest_arrays,
 )
-from fmnist_lib.reporting.paper import reported_results, wilson_interval
 
 ENVIRONMENT = Environment(
     python="3.13.1",

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from made_up import ENVIRONMENT, labels, make_cost, make_run, mistaken
 
-from fmnist_lib.config import Stop
-from fmnist_lib.data import CLASS_NAMES, raw_images
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES, raw_images
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.reporting import analysis, predictions
@@ -22,8 +21,9 @@ from fmnist_lib.reporting.intervals import (
     t_interval,
 )
 from fmnist_lib.reporting.paper import wilson_interval
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.store import RunStore
 
 N = 100  # test images of a made-up run
 TABLE1 = (

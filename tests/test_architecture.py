@@ -97,7 +97,7 @@ def ours(path: Path) -> set[str]:
 
 
 def room_of(name: str) -> str:
-    """The room in which an imported name lives: `config` for `fmnist_lib.config.Stop`."""
+    """The room in which an imported name lives: `config` for `fmnist_lib.runs.config.Stop`."""
     return name.split(".")[1]
 
 
@@ -162,7 +162,7 @@ def test_nothing_draws_but_reporting():
 def test_only_the_command_imports_the_pipeline():
     for path in LIBRARY.rglob("*.py"):
         assert "pipeline" not in {room_of(name) for name in ours(path)}, path
-    assert "fmnist_lib.pipeline" in imports(ROOT / "run_all.py")
+    assert "fmnist_lib.commands.pipeline" in imports(ROOT / "run_all.py")
 
 
 def test_the_library_knows_neither_command_nor_notebooks_nor_tests():
@@ -180,8 +180,8 @@ def test_the_command_imports_the_library_alone():
 def test_the_imports_are_really_read():
     """The test of the tests: every way to import is seen, also within a function."""
     text = """
-import fmnist_lib.training
-from fmnist_lib import experiment as e
+import fmnist_lib.training.loop
+from fmnist_lib.runs import run as e
 from ..models.vit_tiny import ViTTiny
 from . import paper
 from .words import join
@@ -189,8 +189,8 @@ def f():
     import torch.nn as nn
 """
     assert imported_by(text, "fmnist_lib.reporting") == {
-        "fmnist_lib.training",
-        "fmnist_lib.experiment",
+        "fmnist_lib.training.loop",
+        "fmnist_lib.runs.run",
         "fmnist_lib.models.vit_tiny.ViTTiny",
         "fmnist_lib.reporting.paper",
         "fmnist_lib.reporting.words.join",

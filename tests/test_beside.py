@@ -7,15 +7,16 @@ import pytest
 from made_up import mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
-from fmnist_lib.config import Stop
-from fmnist_lib.data import SHA256
+from fmnist_lib.data.fashion_mnist import SHA256
 from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.models.describe import compare_with_original, layers
+from fmnist_lib.models.describe import layers
 from fmnist_lib.reporting import beside, predictions, protocol
 from fmnist_lib.reporting.analysis import row_of
 from fmnist_lib.reporting.contradictions import contradictions
+from fmnist_lib.reporting.originals import compare_with_original
 from fmnist_lib.reporting.say import table_cells
 from fmnist_lib.reporting.standing import judged
+from fmnist_lib.runs.config import Stop
 
 
 @pytest.fixture(params=[1, 2], ids=["one run", "two runs"])

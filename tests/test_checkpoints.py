@@ -11,12 +11,12 @@ import time
 import pytest
 import torch
 
-from fmnist_lib import checkpoints as checkpoints_module
-from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.config import Stop, make_config
-from fmnist_lib.engine import can_compile
-from fmnist_lib.experiment import run_experiment
 from fmnist_lib.models import MODELS
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.training import checkpoint as checkpoints_module
+from fmnist_lib.training.checkpoint import Checkpoint
+from fmnist_lib.training.engine import can_compile
 
 SHORT = {"train_images": 256, "test_images": 200, "max_epochs": 4}
 TWO_RULES = (Stop(patience=1), Stop(patience=3))
@@ -142,8 +142,8 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
 PROGRAM = """
 import json, sys, warnings
 from pathlib import Path
-from fmnist_lib.config import make_config, Stop
-from fmnist_lib.experiment import run_experiment
+from fmnist_lib.runs.config import make_config, Stop
+from fmnist_lib.runs.run import run_experiment
 settings = json.loads(sys.argv[1])
 stops = tuple(Stop(**stop) for stop in settings.pop("stops"))
 config = make_config(stops=stops, **settings)

@@ -5,10 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from fmnist_lib import config
-from fmnist_lib.config import RunConfig, Stop, make_config
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.runs import config
+from fmnist_lib.runs.config import RunConfig, Stop, make_config
 
 GOLDEN_KEYS = {
     "lenet5": "08a2fc439ed9f010ab9a40ec1c8b847b00f69b075e88a347d5c57824cfa9515f",

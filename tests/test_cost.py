@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from fmnist_lib.config import Stop, make_config
-from fmnist_lib.cost import (
+from fmnist_lib.data.fashion_mnist import Dataset
+from fmnist_lib.models import MODELS, build_model
+from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.runs.cost import (
     BLOCK_IMAGES,
     SCALED_TO,
     cost_name,
     count_macs,
     measure_costs,
 )
-from fmnist_lib.data import Dataset
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.models.features import count_parameters
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 
 A, B, C = 28 * 28, 14 * 14, 7 * 7  # pixels at full, half and quarter resolution
 

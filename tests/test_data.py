@@ -11,8 +11,11 @@ from tiny_data import TRAIN_IMAGES, Place
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib import config, data, fetching, paths
+from fmnist_lib import paths
+from fmnist_lib.data import fashion_mnist as data
+from fmnist_lib.data import fetching
 from fmnist_lib.errors import UserError
+from fmnist_lib.runs import config
 
 # --- loading -----------------------------------------------------------------------------------
 

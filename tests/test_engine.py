@@ -4,16 +4,16 @@ import pytest
 import torch
 from made_up import make_run
 
-from fmnist_lib import engine
-from fmnist_lib.config import make_config
-from fmnist_lib.engine import CompilationError, make_forward, resolve_auto
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.job import Job, Report
+from fmnist_lib.commands.job import Job, Report
+from fmnist_lib.commands.pipeline import settle_engines, train_missing
 from fmnist_lib.models import MODELS
-from fmnist_lib.pipeline import settle_engines, train_missing
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
-from fmnist_lib.training import place_model
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training import engine
+from fmnist_lib.training.engine import CompilationError, make_forward, resolve_auto
+from fmnist_lib.training.loop import place_model
 
 SHORT = {"train_images": 256, "test_images": 200, "max_epochs": 1}
 needs_compiler = pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler here")

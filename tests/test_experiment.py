@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_lib import experiment
-from fmnist_lib.config import DATA_SHA256, TRAINING_VERSION, Stop, make_config
-from fmnist_lib.data import batch_order
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.metrics import confusion_matrix
+from fmnist_lib.data.fashion_mnist import batch_order
 from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.records import digest_arrays
-from fmnist_lib.store import RunStore
-from fmnist_lib.training import evaluate, place_model
+from fmnist_lib.runs import run as experiment
+from fmnist_lib.runs.config import DATA_SHA256, TRAINING_VERSION, Stop, make_config
+from fmnist_lib.runs.record import digest_arrays
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.loop import evaluate, place_model
+from fmnist_lib.training.metrics import confusion_matrix
 
 SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
 
 SCRIPT = """
 import json, sys
-from fmnist_lib.config import make_config
-from fmnist_lib.data import load
-from fmnist_lib.experiment import run_experiment
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.runs.run import run_experiment
 
 data = load(train_images=256, test_images=200)
 found = {}
@@ -88,15 +88,15 @@ def test_golden(model, small_data):
 
 CHANGES = {
     "order of the images": (
-        "fmnist_lib.training.batch_order",
+        "fmnist_lib.training.loop.batch_order",
         lambda count, *, seed, epoch: batch_order(count, seed=seed + 1, epoch=epoch),
     ),
     "optimiser": (
-        "fmnist_lib.training.make_optimizer",
+        "fmnist_lib.training.loop.make_optimizer",
         lambda model, config: torch.optim.Adam(model.parameters(), lr=config.learning_rate * 1.05),
     ),
     "initial weights": (
-        "fmnist_lib.experiment.build_model",
+        "fmnist_lib.runs.run.build_model",
         lambda name, **options: torch.manual_seed(1) and build_model(name, **options),
     ),
 }

@@ -13,7 +13,7 @@ from fmnist_lib import paths
 from fmnist_lib.errors import UserError
 from fmnist_lib.reporting import analysis, beside, predictions, protocol, say, sources
 from fmnist_lib.reporting.explain import explain
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.store import RunStore
 
 N = 100  # test images of a made-up run
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from made_up import ENVIRONMENT, make_cost, make_run
 
-import fmnist_lib.store
+import fmnist_lib.runs.store
 import run_all
-from fmnist_lib import environment
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.reporting.analysis import load_results, run_table
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs import environment
+from fmnist_lib.runs.store import RunStore
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -82,7 +82,7 @@ def test_what_the_system_refuses_is_one_line_for_the_user(tmp_path, monkeypatch,
     store.write(run)
     before = files_in(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(fmnist_lib.store.os, step, refuse)
+        patch.setattr(fmnist_lib.runs.store.os, step, refuse)
         for write in (
             lambda: store.write(make_run(seed=1, test_images=100)),
             lambda: store.write_cost(make_cost(run.record.config)),

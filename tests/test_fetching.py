@@ -19,7 +19,7 @@ from tiny_data import (
 )
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib import fetching, sources
+from fmnist_lib.data import fetching, sources
 from fmnist_lib.errors import UserError
 
 

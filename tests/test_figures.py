@@ -18,7 +18,7 @@ from matplotlib.axis import Tick
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fmnist_lib.data import CLASS_NAMES
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.models import MODELS
 from fmnist_lib.reporting import figures
 from fmnist_lib.reporting.figures import (

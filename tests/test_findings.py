@@ -3,11 +3,11 @@
 import pytest
 from made_up import labels, make_cost, make_run, mistaken
 
-from fmnist_lib.data import CLASS_NAMES
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.reporting import findings
 from fmnist_lib.reporting.analysis import load_results
 from fmnist_lib.reporting.paper import REPORTED
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.store import RunStore
 
 N = 100  # test images of a made-up run
 

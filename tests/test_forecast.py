@@ -2,8 +2,7 @@
 
 import pytest
 
-from fmnist_lib.config import make_config
-from fmnist_lib.forecast import (
+from fmnist_lib.execution.forecast import (
     EXPECTED_EPOCHS,
     expected_seconds,
     forecast,
@@ -12,7 +11,8 @@ from fmnist_lib.forecast import (
     past_runs,
     wall_seconds,
 )
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.store import RunStore
 
 
 def test_earlier_runs_tell_and_are_scaled(small_run):

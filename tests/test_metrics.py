@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_lib.metrics import Sums, confusion_matrix, per_class
+from fmnist_lib.training.metrics import Sums, confusion_matrix, per_class
 
 pairs = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=80)
 

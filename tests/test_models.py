@@ -12,10 +12,10 @@ from torch import nn
 from fmnist_lib import models
 from fmnist_lib.models import MODELS, OptionError, build_model
 from fmnist_lib.models.densenet_tiny import DenseBlock, PlainBlock
-from fmnist_lib.models.describe import compare_with_original, count_parameters, layers
-from fmnist_lib.models.originals import mobilenet_v1
+from fmnist_lib.models.describe import count_parameters, layers
 from fmnist_lib.models.resnet_mini import ResidualBlock
 from fmnist_lib.models.vit_tiny import EncoderLayer, PatchEmbedding, SelfAttention
+from fmnist_lib.reporting.originals import compare_with_original, mobilenet_v1
 
 PARAMETERS = {
     "lenet5": 61_706,

@@ -4,12 +4,12 @@ import pytest
 from made_up import make_run
 
 from fmnist_lib import paths
+from fmnist_lib.commands.notebook import open_results
 from fmnist_lib.errors import UserError
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.notebook import open_results
 from fmnist_lib.reporting import sources
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from made_up import make_run, mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
-from fmnist_lib.config import Stop
 from fmnist_lib.reporting import patience, standing
 from fmnist_lib.reporting.analysis import load_results
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.store import RunStore
 
 SHORT, LONG = Stop(patience=2), Stop(patience=4)
 LOSSES = {

@@ -5,18 +5,19 @@ from dataclasses import replace
 import pytest
 from made_up import ENVIRONMENT, make_cost, make_run
 
-from fmnist_lib import assembly, paths, pipeline, released
-from fmnist_lib.config import Stop
-from fmnist_lib.engine import CompilationError
+from fmnist_lib import paths
+from fmnist_lib.commands import assembly, pipeline, released
+from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output
+from fmnist_lib.commands.pipeline import has_cost, one_a_model, state_of
+from fmnist_lib.commands.released import check_release
 from fmnist_lib.errors import UserError
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.job import Job, Report, RunFailedError, check_output
 from fmnist_lib.models import MODELS
-from fmnist_lib.pipeline import has_cost, one_a_model, state_of
-from fmnist_lib.released import check_release
 from fmnist_lib.reporting.render import PdfUnavailableError
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.engine import CompilationError
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import time
 import psutil
 import pytest
 
-from fmnist_lib.processes import fresh_processes
+from fmnist_lib.reporting.processes import fresh_processes
 
 INTERRUPTED = """
 import os, time
-from fmnist_lib.processes import fresh_processes
+from fmnist_lib.reporting.processes import fresh_processes
 
 if __name__ == "__main__":
     try:

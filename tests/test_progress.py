@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fmnist_lib.config import make_config
-from fmnist_lib.progress import LINE_EVERY, Progress, is_watched
+from fmnist_lib.execution.progress import LINE_EVERY, Progress, is_watched
+from fmnist_lib.runs.config import make_config
 
 
 class Terminal(io.StringIO):

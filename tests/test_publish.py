@@ -14,10 +14,9 @@ from made_up import ENVIRONMENT, make_cost, make_run, mistaken
 from safetensors.torch import load_model
 from test_findings import results_of  # noqa: F401, a fixture
 
-from fmnist_lib import assembly
-from fmnist_lib.config import Stop
-from fmnist_lib.data import CLASS_NAMES, load
-from fmnist_lib.job import Job
+from fmnist_lib.commands import assembly
+from fmnist_lib.commands.job import Job
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
 from fmnist_lib.models import build_model
 from fmnist_lib.reporting import publish
 from fmnist_lib.reporting.analysis import load_results
@@ -27,8 +26,9 @@ from fmnist_lib.reporting.markdown import literal
 from fmnist_lib.reporting.publish import report_figures, tables, write_files, write_models
 from fmnist_lib.reporting.readme import PREDICTIONS, report_readme
 from fmnist_lib.reporting.tidy import confusion_table, results_table, to_csv
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.store import RunStore
 
 SOON, LATE = Stop(patience=1), Stop(patience=3)
 LOSSES = (0.9, 0.5, 0.7, 0.4, 0.6)  # SOON stops at epoch 3, best 2; LATE never does, best 4

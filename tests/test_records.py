@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from made_up import make_cost, make_run
 
-import fmnist_lib.store
-from fmnist_lib import records
-from fmnist_lib.config import Stop, make_config
+import fmnist_lib.runs.store
 from fmnist_lib.errors import UserError
-from fmnist_lib.records import (
+from fmnist_lib.runs import record as records
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.runs.record import (
     DamagedRecordError,
     RunOutput,
     describe_difference,
     digest_arrays,
     digest_json,
 )
-from fmnist_lib.store import RunStore, write_atomically
+from fmnist_lib.runs.store import RunStore, write_atomically
 
 RULE = Stop().name
 
@@ -311,7 +311,7 @@ def test_damage_in_a_store_that_cannot_be_written_is_no_crash(store, small_run, 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fmnist_lib.store.shutil, "move", refuse)
+    monkeypatch.setattr(fmnist_lib.runs.store.shutil, "move", refuse)
     cut(store.folder / small_run.record.name)
     with pytest.warns(UserWarning, match="could not be set aside: Permission denied"):
         assert store.find(small_run.record.config) is None
@@ -348,7 +348,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fmnist_lib.store.os, step, interrupt)
+        patch.setattr(fmnist_lib.runs.store.os, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
@@ -369,7 +369,7 @@ def test_a_run_appears_whole(store, small_run, monkeypatch):
         written.append(path.name)
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
-    monkeypatch.setattr(fmnist_lib.store, "write_atomically", watch)
+    monkeypatch.setattr(fmnist_lib.runs.store, "write_atomically", watch)
     store.write(small_run)
     assert sorted(written) == sorted(path.name for path in before)
     assert not [path for path in store.folder.iterdir() if path.name.startswith(".")]
@@ -423,7 +423,7 @@ def test_nothing_alike_is_a_reason(store, small_run):
 
 
 def test_changed_code_or_data_is_a_reason(store, small_run, monkeypatch):
-    monkeypatch.setattr("fmnist_lib.config.TRAINING_VERSION", 1000)
+    monkeypatch.setattr("fmnist_lib.runs.config.TRAINING_VERSION", 1000)
     assert store.find(small_run.record.config) is None
     assert store.why_missing(small_run.record.config) == (
         "training code or data have changed since"
@@ -446,7 +446,7 @@ def test_equal_settings_have_no_difference(small_run):
 
 HOLD = """
 import sys, time
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.store import RunStore
 
 with RunStore(sys.argv[1]).lock():
     print("held", flush=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from distributed import Client, get_worker
 
-from fmnist_lib import pipeline
-from fmnist_lib.cluster import run_many, run_on
-from fmnist_lib.config import make_config
+from fmnist_lib.commands import pipeline
 from fmnist_lib.errors import UserError
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.remote import check_address, connect
-from fmnist_lib.store import RunStore
+from fmnist_lib.execution.local import run_many, run_on
+from fmnist_lib.execution.remote import check_address, connect
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 
 TINY = {"train_images": 100, "test_images": 50, "max_epochs": 4, "batch_size": 20}
 ENVIRONMENT = {
@@ -110,7 +110,7 @@ def test_what_is_no_address_is_refused(address):
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr("fmnist_lib.remote.TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("fmnist_lib.execution.remote.TIMEOUT_SECONDS", 0.5)
     with (
         pytest.raises(UserError, match="no answer from tcp:"),
         connect("tcp://127.0.0.1:1"),

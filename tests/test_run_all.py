@@ -22,8 +22,8 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.paths import ROOT
 from fmnist_lib.reporting.publish import WEIGHTS
 from fmnist_lib.reporting.readme import FILES
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.store import RunStore
 
 
 def command(*arguments, runs, **options):

@@ -15,17 +15,18 @@ from bs4 import BeautifulSoup
 from made_up import ENVIRONMENT, make_run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from fmnist_lib import cluster, fetching, sources
-from fmnist_lib.config import make_config
+from fmnist_lib.data import fetching, sources
+from fmnist_lib.execution import local as cluster
 from fmnist_lib.paths import ROOT
-from fmnist_lib.records import DamagedRecordError, decode, digest_json
 from fmnist_lib.reporting import render
 from fmnist_lib.reporting.analysis import load_results
 from fmnist_lib.reporting.numbering import ReportError
 from fmnist_lib.reporting.protocol import machines
 from fmnist_lib.reporting.sanitise import sanitise
 from fmnist_lib.reporting.say import say, show_table
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.record import DamagedRecordError, decode, digest_json
+from fmnist_lib.runs.store import RunStore
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -5,7 +5,7 @@ import pytest
 from made_up import labels, mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
-from fmnist_lib.data import CLASS_NAMES
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.reporting import standing
 from fmnist_lib.reporting.claims import CLAIMS
 from fmnist_lib.reporting.paper import REPORTED

@@ -6,9 +6,10 @@ import nbformat
 import pytest
 from made_up import make_run
 
-from fmnist_lib import paths, start
+from fmnist_lib import paths
+from fmnist_lib.commands import start
 from fmnist_lib.models import MODELS
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.store import RunStore
 
 
 @pytest.fixture

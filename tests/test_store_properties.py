@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import make_cost, make_run
 
-from fmnist_lib import store as store_module
 from fmnist_lib.errors import FailedError
-from fmnist_lib.records import digest_arrays
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs import store as store_module
+from fmnist_lib.runs.record import digest_arrays
+from fmnist_lib.runs.store import RunStore
 
 TINY = {"test_images": 10, "train_images": 10}
 NAMES = [("lenet5", 0), ("vit_tiny", 1)]

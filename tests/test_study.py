@@ -2,10 +2,10 @@
 
 import pytest
 
-from fmnist_lib.config import Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.study import PROFILES, parse_models, parse_seeds, plan, usable_cores
+from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.plans import PROFILES, parse_models, parse_seeds, plan, usable_cores
 
 
 @pytest.mark.parametrize(

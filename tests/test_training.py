@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fmnist_lib import training
-from fmnist_lib.config import Stop, make_config
-from fmnist_lib.data import Dataset, batch_order, derive_seed
-from fmnist_lib.engine import make_forward
-from fmnist_lib.metrics import Sums
+from fmnist_lib.data.fashion_mnist import Dataset, batch_order, derive_seed
 from fmnist_lib.models import build_model
-from fmnist_lib.training import (
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.training import loop as training
+from fmnist_lib.training.engine import make_forward
+from fmnist_lib.training.loop import (
     EarlyStopping,
     NonFiniteLossError,
     evaluate,
@@ -31,6 +30,7 @@ from fmnist_lib.training import (
     train,
     train_epoch,
 )
+from fmnist_lib.training.metrics import Sums
 
 
 def seeded(config):
@@ -404,7 +404,7 @@ def test_the_papers_protocol_has_no_validation_metrics(noise):
 def test_freed_memory_stays_with_the_process():
     script = """
 import resource
-from fmnist_lib.training import keep_freed_memory
+from fmnist_lib.training.loop import keep_freed_memory
 import torch
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

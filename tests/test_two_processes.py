@@ -8,16 +8,16 @@ from typing import get_args
 
 import pytest
 
-from fmnist_lib.config import RunConfig
 from fmnist_lib.models import MODELS
+from fmnist_lib.runs.config import RunConfig
 
 ENGINES = get_args(RunConfig.model_fields["engine"].annotation)
 
 SCRIPT = """
 import json, sys
-from fmnist_lib.config import make_config
-from fmnist_lib.data import load
-from fmnist_lib.experiment import run_experiment
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.runs.run import run_experiment
 
 data = load(train_images=256, test_images=200)
 settings = {"max_epochs": 2, "train_images": 256, "test_images": 200, "engine": sys.argv[1]}

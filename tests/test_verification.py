@@ -9,12 +9,9 @@ import pytest
 from made_up import ENVIRONMENT, make_run, mistaken
 
 import run_all
-from fmnist_lib import assembly, paths, replay
-from fmnist_lib.errors import UserError
-from fmnist_lib.experiment import metrics_of
-from fmnist_lib.records import digest_json, encode
-from fmnist_lib.store import RunStore
-from fmnist_lib.verification import (
+from fmnist_lib import paths
+from fmnist_lib.commands import assembly, replay
+from fmnist_lib.commands.verification import (
     DIFFERS,
     EARLY_POINTS,
     FAILED,
@@ -29,6 +26,10 @@ from fmnist_lib.verification import (
     result_tolerance,
     table,
 )
+from fmnist_lib.errors import UserError
+from fmnist_lib.runs.record import digest_json, encode
+from fmnist_lib.runs.run import metrics_of
+from fmnist_lib.runs.store import RunStore
 
 LOSSES = (0.9, 0.5, 0.7)
 IMAGES = 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib.fetching import SHA256
+from fmnist_lib.data.fetching import SHA256
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = SHA256
 

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lib.config import RunConfig, Stop
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import CostRecord, Environment, RunRecord, StopResult
 from fmnist_lib.reporting.images import right
 from fmnist_lib.reporting.intervals import (
     Interval,
@@ -25,7 +23,9 @@ from fmnist_lib.reporting.intervals import (
     t_interval,
 )
 from fmnist_lib.reporting.paper import TRAIN_IMAGES, wilson_interval
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import RunConfig, Stop
+from fmnist_lib.runs.record import CostRecord, Environment, RunRecord, StopResult
+from fmnist_lib.runs.store import RunStore
 
 TIMES = (
     "train_seconds_mean",

@@ -63,7 +63,7 @@ WITHOUT_WEIGHTS = "None are kept of these runs. `python run_all.py` trains the m
 EXAMPLE = """
 from safetensors.torch import load_model
 
-from fmnist_lib.data import CLASS_NAMES, load
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
 from fmnist_lib.models import build_model
 
 model = build_model("{model}"{options})

@@ -15,7 +15,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.processes import fresh_processes
+from fmnist_lib.reporting.processes import fresh_processes
 
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means.

@@ -16,12 +16,12 @@ import pandas as pd
 from bs4 import BeautifulSoup, Tag
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.records import CostRecord, Environment, RunRecord
 from fmnist_lib.reporting import sources
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.sources import COSTS, PARTS
 from fmnist_lib.reporting.words import join
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.record import CostRecord, Environment, RunRecord
+from fmnist_lib.runs.store import RunStore
 
 TIMED = {"train_seconds": "train_seconds_blocks", "inference_ms": "inference_ms_passes"}
 IN_WORDS = {

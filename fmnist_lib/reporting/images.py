@@ -4,9 +4,9 @@ from functools import cache
 
 import numpy as np
 
-from fmnist_lib.data import load
-from fmnist_lib.records import RunRecord
-from fmnist_lib.store import RunStore
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.runs.record import RunRecord
+from fmnist_lib.runs.store import RunStore
 
 
 def images_of(run: RunRecord) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.records import RunRecord, StopResult
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.images import right
 from fmnist_lib.reporting.intervals import combined, paired_interval, t_interval
+from fmnist_lib.runs.record import RunRecord, StopResult
 
 # Train minus test accuracy, by the train accuracy that it is taken from.
 GAPS: Mapping[str, str] = MappingProxyType(

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fmnist_lib import metrics
-from fmnist_lib.data import CLASS_NAMES
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.errors import UserError
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.images import images_of, true_labels
+from fmnist_lib.training import metrics
 
 SCORES = ("precision", "recall", "specificity", "f1")
 

@@ -10,10 +10,8 @@ from itertools import groupby
 import pandas as pd
 
 from fmnist_lib import paths
-from fmnist_lib.config import RunConfig
-from fmnist_lib.data import BYTES, MEAN, SHA256, STD
+from fmnist_lib.data.fashion_mnist import BYTES, MEAN, SHA256, STD
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import DamagedRecordError, Environment, RunRecord
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.findings import count
@@ -21,7 +19,9 @@ from fmnist_lib.reporting.paper import TEST_IMAGES, TRAIN_IMAGES
 from fmnist_lib.reporting.sources import COSTS
 from fmnist_lib.reporting.tidy import results_table
 from fmnist_lib.reporting.words import name_of
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import DamagedRecordError, Environment, RunRecord
+from fmnist_lib.runs.store import RunStore
 
 ASSUMPTION = "assumption"  # the source of a setting that the paper does not give
 ARITHMETIC = {

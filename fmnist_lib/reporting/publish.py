@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fmnist_lib.records import Arrays, encode_arrays
 from fmnist_lib.reporting import analysis, figures, findings, patience, predictions, standing
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.cards import model_card
@@ -19,7 +18,8 @@ from fmnist_lib.reporting.paper import REPORTED, reported_table1
 from fmnist_lib.reporting.readme import report_readme
 from fmnist_lib.reporting.style import to_png, to_svg
 from fmnist_lib.reporting.tidy import confusion_table, results_table, to_csv
-from fmnist_lib.store import write_atomically
+from fmnist_lib.runs.record import Arrays, encode_arrays
+from fmnist_lib.runs.store import write_atomically
 
 MODELS_FOLDER = "models"
 WEIGHTS = "weights.safetensors"

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from fmnist_lib.data import CLASS_NAMES
-from fmnist_lib.records import RunRecord
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import EVALUATED, METRICS, TIMES, Results
 from fmnist_lib.reporting.paper import TRAIN_IMAGES
+from fmnist_lib.runs.record import RunRecord
 
 SETTINGS = {"protocol", "max_epochs", "batch_size", "optimizer", "learning_rate"} | {
     *("device", "engine", "precision")

@@ -12,14 +12,14 @@ import dask
 from distributed import CancelledError, Client, Future, LocalCluster, as_completed, get_worker
 
 from fmnist_lib import paths
-from fmnist_lib.config import RunConfig
-from fmnist_lib.data import ensure_data
+from fmnist_lib.data.fashion_mnist import ensure_data
 from fmnist_lib.errors import FailedError
-from fmnist_lib.experiment import run_experiment
-from fmnist_lib.forecast import longest_first
-from fmnist_lib.records import RunOutput, RunRecord
-from fmnist_lib.remote import connect, have_data, send_data
-from fmnist_lib.training import Row
+from fmnist_lib.execution.forecast import longest_first
+from fmnist_lib.execution.remote import connect, have_data, send_data
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import RunOutput, RunRecord
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.training.loop import Row
 
 OnEpoch = Callable[[str, Row], None]
 """Called with a run's name and the metrics of an epoch it has finished."""

@@ -14,11 +14,10 @@ from pathlib import Path
 import nbformat
 
 from fmnist_lib import paths
-from fmnist_lib.job import Job, Report, fail, tell
-from fmnist_lib.processes import fresh_processes
-from fmnist_lib.records import Arrays, DamagedRecordError
+from fmnist_lib.commands.job import Job, Report, fail, tell
 from fmnist_lib.reporting.analysis import Results, load_results
 from fmnist_lib.reporting.execute import execute_notebooks
+from fmnist_lib.reporting.processes import fresh_processes
 from fmnist_lib.reporting.publish import (
     MODELS_FOLDER,
     WEIGHTS,
@@ -29,7 +28,8 @@ from fmnist_lib.reporting.publish import (
 )
 from fmnist_lib.reporting.render import write_report
 from fmnist_lib.reporting.words import names_of
-from fmnist_lib.store import RunStore, read_arrays
+from fmnist_lib.runs.record import Arrays, DamagedRecordError
+from fmnist_lib.runs.store import RunStore, read_arrays
 
 COMPARISON = "comparison"
 MADE_FROM = ".made-from"  # in the report's folder: the digest of what it was made from

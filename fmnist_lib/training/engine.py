@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor, nn
 
-from fmnist_lib.config import TRAIN_IMAGES, RunConfig
 from fmnist_lib.models import MODELS
 from fmnist_lib.paths import CACHE
+from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps images (B, 1, 28, 28) and labels (B,) to the mean loss and the logits (B, 10)."""

@@ -11,9 +11,9 @@ from math import sqrt
 import numpy as np
 from scipy import stats
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.experiment import metrics_of
-from fmnist_lib.records import EpochRow, RunRecord, StopResult, describe_difference, digest_json
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import EpochRow, RunRecord, StopResult, describe_difference, digest_json
+from fmnist_lib.runs.run import metrics_of
 
 IDENTICAL = "identical to the bit"
 SO_FAR = "identical so far"  # all that a replay of the first epochs can say

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.cluster import run_many
-from fmnist_lib.config import RunConfig
-from fmnist_lib.environment import describe_environment
+from fmnist_lib.commands.verification import DIFFERS, FAILED, Verdict, compare, compare_start
 from fmnist_lib.errors import UserError
-from fmnist_lib.progress import Progress
-from fmnist_lib.records import DamagedRecordError, Environment, RunRecord
-from fmnist_lib.store import RunStore
-from fmnist_lib.verification import DIFFERS, FAILED, Verdict, compare, compare_start
+from fmnist_lib.execution.local import run_many
+from fmnist_lib.execution.progress import Progress
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import describe_environment
+from fmnist_lib.runs.record import DamagedRecordError, Environment, RunRecord
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.checkpoint import Checkpoint
 
 QUICK_EPOCHS = 2
 SAME = ("python", "packages", "cpu", "threads", "code_sha256", "data_sha256")

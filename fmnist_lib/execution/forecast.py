@@ -4,10 +4,10 @@ import heapq
 import statistics
 from collections.abc import Iterable, Sequence
 
-from fmnist_lib.config import TRAIN_IMAGES, RunConfig
-from fmnist_lib.cost import count_macs
-from fmnist_lib.records import DamagedRecordError, RunRecord, decode
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig
+from fmnist_lib.runs.cost import count_macs
+from fmnist_lib.runs.record import DamagedRecordError, RunRecord, decode
+from fmnist_lib.runs.store import RunStore
 
 EXPECTED_EPOCHS = 25  # where no run of the model tells; early stopping decides
 SECONDS_PER_MAC = 3e-10  # of training on one image; a core of 2020, within a factor of two

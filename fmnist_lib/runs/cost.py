@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.data import Dataset
-from fmnist_lib.engine import make_forward
-from fmnist_lib.environment import cpu_name, describe_environment, ended
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.data.fashion_mnist import Dataset
+from fmnist_lib.training.engine import make_forward
+from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
-from fmnist_lib.records import CostRecord, Environment, digest_json
-from fmnist_lib.training import (
+from fmnist_lib.runs.record import CostRecord, Environment, digest_json
+from fmnist_lib.training.loop import (
     evaluate,
     keep_freed_memory,
     make_optimizer,

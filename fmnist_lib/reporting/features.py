@@ -7,12 +7,9 @@ from collections.abc import Callable
 
 from torch import nn
 
+from fmnist_lib.models.describe import count_parameters
+
 Feature = Callable[[nn.Module], str]
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable weights."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def of_class(model: nn.Module, *class_names: str) -> list[nn.Module]:

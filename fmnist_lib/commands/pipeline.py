@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fmnist_lib.assembly import MADE_FROM, is_current, made_from, make_pages
-from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.cluster import run_many
-from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import ROUNDS, cost_name, measure_costs
-from fmnist_lib.data import load
-from fmnist_lib.engine import CompilationError
-from fmnist_lib.environment import code_sha256, has_device
-from fmnist_lib.forecast import forecast, past_runs
-from fmnist_lib.job import Job, Report, RunFailedError, check_output, fail, tell
-from fmnist_lib.progress import Progress
-from fmnist_lib.records import RunRecord, describe_difference
-from fmnist_lib.released import check_release
+from fmnist_lib.commands.assembly import MADE_FROM, is_current, made_from, make_pages
+from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output, fail, tell
+from fmnist_lib.commands.released import check_release
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.execution.forecast import forecast, past_runs
+from fmnist_lib.execution.local import run_many
+from fmnist_lib.execution.progress import Progress
 from fmnist_lib.reporting.words import names_of
-from fmnist_lib.store import RunStore, write_atomically
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import ROUNDS, cost_name, measure_costs
+from fmnist_lib.runs.environment import code_sha256, has_device
+from fmnist_lib.runs.record import RunRecord, describe_difference
+from fmnist_lib.runs.store import RunStore, write_atomically
+from fmnist_lib.training.checkpoint import Checkpoint
+from fmnist_lib.training.engine import CompilationError
 
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import UserError
 from fmnist_lib.reporting import sources
 from fmnist_lib.reporting.analysis import Results, as_recorded, load_results
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.store import RunStore
 
 HOW = frozenset({"device", "engine", "precision"})  # of no concern to who reads a report's records
 
@@ -72,9 +72,9 @@ def number_of_models(shown: tuple[RunStore, list[RunConfig], str]) -> int:
 def train_here(configs: list[RunConfig]) -> None:
     """Train what this machine's store lacks, in this process, with a progress bar."""
     # Most readers train nothing: their notebooks need not wait for Dask.
-    from fmnist_lib.checkpoints import Checkpoint
-    from fmnist_lib.cluster import run_many
-    from fmnist_lib.progress import Progress
+    from fmnist_lib.execution.local import run_many
+    from fmnist_lib.execution.progress import Progress
+    from fmnist_lib.training.checkpoint import Checkpoint
 
     store = RunStore(paths.RUNS)
     with store.lock():

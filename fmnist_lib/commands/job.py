@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.config import RunConfig
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.store import RunStore
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.store import RunStore
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The page that `make lab` opens with: which notebook shows what, what is there, what it takes.
 
-`python -m fmnist_lib.start` writes it to `build/start.ipynb`: a notebook of one text, since
-JupyterLab shows that rendered at once, where it would open a Markdown file for editing.
+`python -m fmnist_lib.commands.start` writes it to `build/start.ipynb`: a notebook of one text,
+since JupyterLab shows that rendered at once, where it would open a Markdown file for editing.
 """
 
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import nbformat
 
 from fmnist_lib import paths
-from fmnist_lib.config import RunConfig
-from fmnist_lib.forecast import expected_seconds, in_words, past_runs
+from fmnist_lib.execution.forecast import expected_seconds, in_words, past_runs
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import RunRecord
-from fmnist_lib.store import RunStore, write_atomically
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.record import RunRecord
+from fmnist_lib.runs.store import RunStore, write_atomically
 
 PAGE = paths.BUILD / "start.ipynb"
 

@@ -16,7 +16,7 @@ TRAINING_VERSION = 1
 DATA_SHA256 = "6e1b8248a371b684a8915a1bed4b38233fddf371eb4aedfbefbeecd3adf25313"
 """One name for the whole data set: SHA-256 over a line `name sha256` for each of the four files.
 
-`fmnist_lib.data` verifies every file by itself.
+`fmnist_lib.data.fashion_mnist` verifies every file by itself.
 """
 
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # as published

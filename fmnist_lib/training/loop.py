@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmnist_lib.config import RunConfig, Stop
-from fmnist_lib.data import Dataset, batch_order, derive_seed, stratified_split
-from fmnist_lib.engine import Forward, make_forward
-from fmnist_lib.metrics import Sums
+from fmnist_lib.data.fashion_mnist import Dataset, batch_order, derive_seed, stratified_split
+from fmnist_lib.runs.config import RunConfig, Stop
+from fmnist_lib.training.engine import Forward, make_forward
+from fmnist_lib.training.metrics import Sums
 
 EVALUATION_BATCH = 100  # images; larger ones leave the processor's cache and are slower
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fmnist_lib.config import MAX_SEED, RunConfig, Stop, make_config
-from fmnist_lib.engine import resolve_auto
+from fmnist_lib.runs.config import MAX_SEED, RunConfig, Stop, make_config
+from fmnist_lib.training.engine import resolve_auto
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 

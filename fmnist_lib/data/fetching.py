@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from fmnist_lib.errors import UserError
 from fmnist_lib.paths import DATA
-from fmnist_lib.sources import CHUNK_BYTES, DEBIAN_PACKAGE, SOURCES, SourceError, one_line
+from fmnist_lib.data.sources import CHUNK_BYTES, DEBIAN_PACKAGE, SOURCES, SourceError, one_line
 
 # Of the decompressed files: archives of the same content differ from one packager to the next.
 SHA256 = {

@@ -20,9 +20,9 @@ from distributed.utils import silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
 from tqdm import tqdm
 
-from fmnist_lib.environment import code_sha256, package_version
+from fmnist_lib.data.fetching import DataError, accept_files, ensure_data, read_files
 from fmnist_lib.errors import UserError
-from fmnist_lib.fetching import DataError, accept_files, ensure_data, read_files
+from fmnist_lib.runs.environment import code_sha256, package_version
 
 TIMEOUT_SECONDS = 10  # for a scheduler to answer
 DATA_TIMEOUT_SECONDS = 300  # for the data to come from the client

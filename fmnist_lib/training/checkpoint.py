@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.environment import code_sha256
-from fmnist_lib.store import set_aside, write_atomically
-from fmnist_lib.training import State
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import code_sha256
+from fmnist_lib.runs.store import set_aside, write_atomically
+from fmnist_lib.training.loop import State
 
 
 class Checkpoint:

@@ -3,7 +3,7 @@
 Not for training, figures or augmentation. Nothing here touches a global random generator, and no
 byte is used before its SHA-256 was compared with the published content (fetching).
 
-`python -m fmnist_lib.data` obtains and verifies the files, and names each that it had to obtain.
+`python -m fmnist_lib.data.fashion_mnist` obtains and verifies the files, and names each that it had to obtain.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.fetching import BYTES as BYTES
-from fmnist_lib.fetching import SHA256, DataError, ensure_data, obtain_missing
+from fmnist_lib.data.fetching import BYTES as BYTES
+from fmnist_lib.data.fetching import SHA256, DataError, ensure_data, obtain_missing
 from fmnist_lib.paths import DATA
 
 CLASS_NAMES = (  # the position is the label
@@ -215,7 +215,7 @@ def _indices_and_shares(labels: Tensor, count: int) -> list[tuple[Tensor, int]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Obtain and verify; print what was obtained. Status 0, or 2 with one line on bad input."""
     parser = argparse.ArgumentParser(
-        prog="python -m fmnist_lib.data", description="Obtain and verify FashionMNIST."
+        prog="python -m fmnist_lib.data.fashion_mnist", description="Obtain and verify FashionMNIST."
     )
     parser.add_argument(
         "--root", type=Path, default=DATA, help="torchvision's root folder (default: %(default)s)"

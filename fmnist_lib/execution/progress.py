@@ -6,11 +6,11 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import count_macs
 from fmnist_lib.models import MODELS
-from fmnist_lib.records import RunRecord
-from fmnist_lib.training import Row
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import count_macs
+from fmnist_lib.runs.record import RunRecord
+from fmnist_lib.training.loop import Row
 
 EXPECTED_EPOCHS = 25  # a guess for the time left; early stopping decides
 LINE_EVERY = 10  # epochs

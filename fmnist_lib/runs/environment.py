@@ -1,11 +1,13 @@
 """Where a number was measured: versions, machine, code. Not here: any measurement."""
 
+import ast
 import hashlib
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,19 +15,18 @@ from importlib.metadata import PackageNotFoundError, version
 import cpuinfo
 import torch
 
-from fmnist_lib.config import DATA_SHA256
+from fmnist_lib.runs.config import DATA_SHA256
 from fmnist_lib.paths import ROOT
-from fmnist_lib.records import Environment
+from fmnist_lib.runs.record import Environment
 
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
-TRAINING_CODE = (
-    *("config.py", "data.py", "metrics.py", "engine.py", "training.py", "experiment.py"),
-    "models",
-)
-"""The files a run's numbers can depend on, below `fmnist_lib/`."""
+TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
+"""The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
 
-RULES = ("claims", "intervals", "judging", "paired", "rules")
-"""The files that judge claims, below `fmnist_lib/reporting/`."""
+RULES = tuple(
+    f"reporting/{name}.py" for name in ("claims", "intervals", "judging", "paired", "rules")
+)
+"""The files that judge claims, likewise."""
 
 STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
 
@@ -101,15 +102,8 @@ def cpu_name() -> str:
 
 @cache
 def code_sha256() -> str:
-    """Return one digest over the source files a run's numbers can depend on."""
-    package = ROOT / "fmnist_lib"
-    files = [file for part in TRAINING_CODE for file in sorted(package.glob(f"{part}/*.py"))]
-    files += [package / part for part in TRAINING_CODE if part.endswith(".py")]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    """Return one digest over the code that a run's numbers can depend on."""
+    return digest_of_code(TRAINING_CODE)
 
 
 @cache
@@ -119,10 +113,39 @@ def rules_sha256() -> str:
     A record keeps it, so that a report can say which runs were trained under the very rules that
     judge them.
     """
-    digest = hashlib.sha256()
-    for name in RULES:
-        digest.update((ROOT / "fmnist_lib" / "reporting" / f"{name}.py").read_bytes())
-    return digest.hexdigest()
+    return digest_of_code(RULES)
+
+
+def digest_of_code(parts: Sequence[str]) -> str:
+    """Return one digest over what files and folders below `fmnist_lib/` define.
+
+    Over definitions, not bytes: comments, docstrings, imports and the file in which a definition
+    lies do not matter, so that moving code does not make it other code.
+    """
+    package = ROOT / "fmnist_lib"
+    files = [
+        file
+        for part in parts
+        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+    ]
+    definitions = [text for file in files for text in definitions_in(file.read_text("utf-8"))]
+    return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
+
+
+def definitions_in(source: str) -> list[str]:
+    """Return the syntax trees of a module's statements as text, without docstrings and imports."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [
+                statement
+                for statement in body
+                if not isinstance(statement, ast.Import | ast.ImportFrom)
+                and not (
+                    isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+                )
+            ]
+    return [ast.dump(statement) for statement in tree.body]
 
 
 @cache

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from fmnist_lib.checkpoints import Checkpoint
-from fmnist_lib.config import RunConfig
-from fmnist_lib.cost import checkpoint_bytes, count_macs
-from fmnist_lib.data import Dataset, load
-from fmnist_lib.environment import describe_environment, ended, peak_memory_mib
-from fmnist_lib.metrics import confusion_matrix
+from fmnist_lib.training.checkpoint import Checkpoint
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import checkpoint_bytes, count_macs
+from fmnist_lib.data.fashion_mnist import Dataset, load
+from fmnist_lib.runs.environment import describe_environment, ended, peak_memory_mib
+from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.models import build_model
-from fmnist_lib.models.features import count_parameters
-from fmnist_lib.records import (
+from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.runs.record import (
     Arrays,
     EpochRow,
     RunOutput,
@@ -23,7 +23,7 @@ from fmnist_lib.records import (
     digest_arrays,
     digest_json,
 )
-from fmnist_lib.training import (
+from fmnist_lib.training.loop import (
     EarlyStopping,
     Parts,
     Row,

@@ -13,7 +13,7 @@ import numpy as np
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fmnist_lib.config import RunConfig, Stop, one_line
+from fmnist_lib.runs.config import RunConfig, Stop, one_line
 from fmnist_lib.errors import FailedError, UserError
 
 SCHEMA_VERSION = 1

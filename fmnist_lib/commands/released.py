@@ -3,17 +3,17 @@
 import shutil
 from pathlib import Path
 
-from fmnist_lib.assembly import make_pages
-from fmnist_lib.config import RunConfig
-from fmnist_lib.environment import git
+from fmnist_lib.commands.assembly import make_pages
+from fmnist_lib.commands.job import Job, Report, check_output
+from fmnist_lib.commands.notebook import HOW
 from fmnist_lib.errors import UserError
-from fmnist_lib.job import Job, Report, check_output
 from fmnist_lib.models import MODELS
-from fmnist_lib.notebook import HOW
 from fmnist_lib.reporting.analysis import as_recorded
 from fmnist_lib.reporting.render import PdfUnavailableError, import_weasyprint
-from fmnist_lib.store import RunStore
-from fmnist_lib.study import plan
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import git
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.store import RunStore
 
 
 def check_release(job: Job) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
-from fmnist_lib.config import RunConfig
+from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.errors import FailedError, UserError
-from fmnist_lib.records import (
+from fmnist_lib.runs.record import (
     Arrays,
     CostRecord,
     DamagedRecordError,

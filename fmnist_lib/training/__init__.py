@@ -1,0 +1,1 @@
+"""Training one model from one config: the step, the recipe, the stopping rules."""
