@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from fmnist_lib.data.fashion_mnist import ensure_data
+from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import UserError
 from fmnist_lib.execution.local import run_many
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig, make_config

@@ -192,7 +192,7 @@ def run(options: argparse.Namespace) -> None:
         os.environ.pop(name, None)
     from ways import matrix_gflops, prepare
 
-    from fmnist_lib.data.fashion_mnist import ensure_data
+    from fmnist_lib.data.obtain import ensure_data
     from fmnist_lib.models import MODELS
     from fmnist_lib.runs.plans import usable_cores
 

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib.data.fashion_mnist import MEAN, STD, batch_order, load
+from fmnist_lib.data.fashion_mnist import MEAN, STD, load
+from fmnist_lib.data.splits import batch_order
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import DATA
 from fmnist_lib.runs.config import RunConfig, make_config

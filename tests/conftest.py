@@ -3,11 +3,11 @@
 import pytest
 import torch
 from made_up import make_cost
-from tiny_data import Place, hashes
+from tiny_data import Place
 from torchvision.datasets import FashionMNIST
 
 from fmnist_lib.data import fashion_mnist as data
-from fmnist_lib.data import fetching, sources
+from fmnist_lib.data import obtain
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.record import RunOutput
@@ -19,15 +19,15 @@ torch.set_num_threads(1)  # as in the runs themselves: one thread each, one run 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Place:
-    """A data folder without data, and its sources, all of them empty and on this disk."""
+    """A data folder without data; nothing installed, nobody who answers, no apt-get."""
     place = Place(tmp_path)
-    sizes = {name: len(content) for name, content in place.files.items()}
-    monkeypatch.setattr(fetching, "SHA256", hashes(place.files))
-    monkeypatch.setattr(data, "SHA256", fetching.SHA256)
-    monkeypatch.setattr(fetching, "BYTES", sizes)
-    monkeypatch.setattr(sources, "SYSTEM_COPY", place.system)
-    monkeypatch.setattr(FashionMNIST, "mirrors", [f"{place.mirror.as_uri()}/"])
-    monkeypatch.setenv("PATH", str(place.programs))  # neither apt-get nor dpkg-deb
+    monkeypatch.setattr(obtain, "SHA256", place.sha256)
+    monkeypatch.setattr(obtain, "BYTES", {name: len(file) for name, file in place.files.items()})
+    monkeypatch.setattr(obtain, "SYSTEM_COPY", place.system)
+    monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+    monkeypatch.setattr(FashionMNIST, "resources", place.archives)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PATH", str(place.programs))
     return place
 
 

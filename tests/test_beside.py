@@ -7,7 +7,7 @@ import pytest
 from made_up import mistaken
 from test_findings import N, results_of  # noqa: F401, a fixture
 
-from fmnist_lib.data.fashion_mnist import SHA256
+from fmnist_lib.data.obtain import SHA256
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.models.describe import layers
 from fmnist_lib.reporting import beside, predictions, protocol

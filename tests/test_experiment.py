@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_lib.data.fashion_mnist import batch_order
+from fmnist_lib.data.splits import batch_order
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs import run as experiment
 from fmnist_lib.runs.config import DATA_SHA256, TRAINING_VERSION, Stop, make_config

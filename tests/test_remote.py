@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": str(Path(__file__).parent),
 }
-NO_SOURCES = "from fmnist_lib import fetching\nfetching.SOURCES.clear()\n"
+NO_SOURCES = "from fmnist_lib.data import obtain\nobtain.SOURCES.clear()\n"
 OTHER_TORCH = "from fmnist_lib import remote\nremote.package_version = lambda name: '0.1'\n"
 
 

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from made_up import ENVIRONMENT, make_run
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from fmnist_lib.data import fetching, sources
+from fmnist_lib.data import obtain
 from fmnist_lib.execution import local as cluster
 from fmnist_lib.paths import ROOT
 from fmnist_lib.reporting import render
@@ -136,14 +136,12 @@ def test_such_a_line_would_be_seen(line):
 # --- archives ----------------------------------------------------------------------------------
 
 
-def test_a_name_in_an_archive_leads_nowhere_else(place, monkeypatch):
+def test_a_name_in_an_archive_leads_nowhere_else(place):
     """Files are taken by the four names we know, whatever else an unpacked package holds."""
-    unpacked = place.root / "unpacked"
-    place.fill(unpacked)
-    (unpacked / "..evil").write_text("evil")
-    found = dict(sources._files_in(unpacked, list(fetching.SHA256)))
-    assert {path.parent for path in found.values()} == {unpacked}
-    assert set(found) == set(fetching.SHA256)
+    place.fill(place.system)
+    (place.system / "..evil").write_text("evil")
+    obtain.ensure_data(place.root)
+    place.assert_complete()
 
 
 def test_nothing_unpacks_archives_whose_members_name_their_own_place():

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fmnist_lib.data.fashion_mnist import Dataset, batch_order, derive_seed
+from fmnist_lib.data.fashion_mnist import Dataset
+from fmnist_lib.data.splits import batch_order, derive_seed
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.training import loop as training

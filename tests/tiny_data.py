@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lib.data.fetching import SHA256
+from fmnist_lib.data.obtain import SHA256
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = SHA256
 
@@ -29,15 +29,20 @@ def tiny_files() -> dict[str, bytes]:
     }
 
 
-def hashes(files: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+def compress(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)  # the same bytes every time
 
 
 class Place:
-    """A root without data and three sources, all of them empty and on this disk."""
+    """A root without data, and folders for what a system, a mirror and programs would hold."""
 
     def __init__(self, folder: Path) -> None:
         self.files = tiny_files()
+        self.sha256 = {name: hashlib.sha256(file).hexdigest() for name, file in self.files.items()}
+        self.archives = [  # as torchvision lists them
+            (f"{name}.gz", hashlib.md5(compress(file)).hexdigest())
+            for name, file in self.files.items()
+        ]
         self.root = folder / "data"
         self.raw = self.root / "FashionMNIST" / "raw"
         self.system = folder / "system"
@@ -51,12 +56,15 @@ class Place:
         for name, content in self.files.items():
             content = replaced.get(name.replace("-", "_"), content)
             if content is not None and gz:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+                (folder / f"{name}.gz").write_bytes(compress(content))
             elif content is not None:
                 (folder / name).write_bytes(content)
 
+    def here(self) -> set[str]:
+        return {path.name for path in self.raw.iterdir()} - {".lock"}
+
     def assert_complete(self) -> None:
-        assert {path.name for path in self.raw.iterdir()} - {".lock"} == set(self.files)
+        assert self.here() == set(self.files)
         for name, content in self.files.items():
             assert (self.raw / name).read_bytes() == content
         assert len(FashionMNIST(self.root, train=True)) == 40

@@ -20,7 +20,7 @@ from distributed.utils import silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
 from tqdm import tqdm
 
-from fmnist_lib.data.fetching import DataError, accept_files, ensure_data, read_files
+from fmnist_lib.data.obtain import DataError, accept_files, ensure_data, read_files
 from fmnist_lib.errors import UserError
 from fmnist_lib.runs.environment import code_sha256, package_version
 

@@ -10,7 +10,8 @@ from itertools import groupby
 import pandas as pd
 
 from fmnist_lib import paths
-from fmnist_lib.data.fashion_mnist import BYTES, MEAN, SHA256, STD
+from fmnist_lib.data.fashion_mnist import MEAN, STD
+from fmnist_lib.data.obtain import BYTES, SHA256
 from fmnist_lib.models import MODELS
 from fmnist_lib.reporting import analysis
 from fmnist_lib.reporting.analysis import Results

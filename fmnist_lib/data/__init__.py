@@ -1,0 +1,1 @@
+"""FashionMNIST: obtained, verified, loaded, split and augmented."""

@@ -1,0 +1,223 @@
+"""The four files of FashionMNIST: obtained from whichever source has them, and verified.
+
+No byte is used before its SHA-256 was compared with the published content's. Not here: reading what
+is in the files (fashion_mnist).
+"""
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import FileLock
+
+from fmnist_lib.errors import UserError
+from fmnist_lib.paths import DATA
+
+# Of the decompressed files: archives of the same content differ from one packager to the next.
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+BYTES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
+TIMEOUT_SECONDS = 10  # of silence, not of the whole download
+SYSTEM_COPY = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts its files
+
+# For any user: apt-get keeps its lists and cache in the working folder. Started by root it would
+# switch to a user of its own, who may not enter there. The package comes from whatever sources this
+# system's apt is set up with, signatures checked; an unreachable list of others does not matter.
+FETCH_DEBIAN_PACKAGE = f"""
+apt() {{
+    LC_ALL=C apt-get -o Dir::State::Lists=./lists -o Dir::Cache=./cache -o APT::Sandbox::User=root \
+        -o Acquire::http::Timeout={TIMEOUT_SECONDS} -o Acquire::https::Timeout={TIMEOUT_SECONDS} \
+        -o Acquire::Languages=none -o Acquire::Retries=1 "$@"
+}}
+apt update
+apt download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb .
+"""
+
+
+class DataError(UserError):
+    """The data cannot be obtained, or it is not the published FashionMNIST."""
+
+
+def from_system(name: str, scratch: Path) -> Path:
+    """Take the file that the system's package installed."""
+    return _plain_or_gz(SYSTEM_COPY / name)
+
+
+def from_torchvision(name: str, scratch: Path) -> Path:
+    """Download what torchvision would, from where it would."""
+    import pooch
+    from torchvision.datasets import FashionMNIST
+
+    pooch.get_logger().setLevel("WARNING")
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_SECONDS)
+    file, problems = f"{name}.gz", []
+    md5 = dict(FashionMNIST.resources)[file]
+    for mirror in FashionMNIST.mirrors:
+        try:
+            return Path(pooch.retrieve(mirror + file, f"md5:{md5}", file, scratch, downloader=get))
+        except (OSError, ValueError) as error:  # no answer, or other content than is known
+            problems.append(f"{mirror}{file}: {error}")
+    raise OSError(" / ".join(problems))
+
+
+def from_debian(name: str, scratch: Path) -> Path:
+    """Fetch Debian's package, once for all its files, without installing it."""
+    unpacked = scratch / SYSTEM_COPY.relative_to("/")
+    if not unpacked.exists():
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (scratch / folder).mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["/bin/sh", "-c", FETCH_DEBIAN_PACKAGE],
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,  # apt-get's progress
+            stderr=subprocess.PIPE,
+        )
+        if done.returncode:
+            raise OSError(done.stderr.decode(errors="replace"))
+    return _plain_or_gz(unpacked / name)
+
+
+def _plain_or_gz(path: Path) -> Path:
+    return path if path.exists() else path.with_name(f"{path.name}.gz")
+
+
+# A source gets a file's name and a scratch folder and returns where the file lies, plain or as .gz.
+# It need not be trusted, and may fail with OSError, ValueError or ImportError.
+Source = Callable[[str, Path], Path]
+SOURCES: dict[str, Source] = {
+    "a copy installed on this system": from_system,
+    "torchvision's download": from_torchvision,
+    "Debian's package dataset-fashion-mnist": from_debian,
+}
+
+
+def ensure_data(root: Path | str = DATA) -> Path:
+    """`obtain_missing`, then `root`, where torchvision's FashionMNIST finds the files too."""
+    obtain_missing(root)
+    return Path(root)
+
+
+def obtain_missing(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
+    """Fetch what is missing or bad in `root/FashionMNIST/raw`; return the names of these files.
+
+    What is there already is verified on every call (55 MB); only the rest is fetched, from the
+    first of `sources` that has it. Files arrive by an atomic rename after verification, so a call
+    that was cut short goes on where it stopped. A bad file is replaced, with a warning; where that
+    fails it is kept aside as `<name>.bad`. Safe to call from several processes at once.
+
+    Raises:
+        DataError: no source could deliver; the message lists each with its reason.
+        UserError: the folder cannot be written.
+    """
+    raw = Path(root) / "FashionMNIST" / "raw"
+    legacy = raw.parent / "processed"
+    if (legacy / "training.pt").exists() and (legacy / "test.pt").exists():
+        raise DataError(f"{legacy} is an old torchvision's unverified cache; delete that folder")
+    faults = {}
+    try:
+        faults = _faults(raw)  # needs no lock, so a read-only copy of the data will do
+        if faults:
+            raw.mkdir(parents=True, exist_ok=True)
+            with FileLock(raw / ".lock"):
+                for left_by_a_killed_process in raw.glob(".incoming*"):
+                    shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
+                faults = _faults(raw)  # another process may have mended them meanwhile
+                _replace(faults, raw, sources)
+    except OSError as error:
+        needs = "; ".join(
+            ["it must be a folder that you may write", *filter(None, faults.values())]
+        )
+        raise UserError(f"cannot use the data folder {root}: {error}; {needs}") from error
+    return list(faults)
+
+
+def _replace(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) -> None:
+    reasons: dict[str, str] = {}  # by source; none is asked again after it failed
+    # The scratch folder lies on the same disk, which makes the rename atomic.
+    with TemporaryDirectory(prefix=".incoming", dir=raw, ignore_cleanup_errors=True) as scratch:
+        for name, fault in faults.items():
+            for title, source in sources.items():
+                if title in reasons:
+                    continue
+                print(f"FashionMNIST: {name} from {title}", file=sys.stderr, flush=True)
+                try:
+                    partial = Path(scratch) / "partial"
+                    partial.write_bytes(_read(source(name, Path(scratch)), name))
+                    partial.replace(raw / name)
+                    break
+                except (ImportError, OSError, ValueError) as error:
+                    reasons[title] = " ".join(str(error).split())[:600]
+            else:
+                raise DataError(_give_up(raw, reasons))
+            if fault:
+                warnings.warn(f"replaced by a verified copy: {fault}", stacklevel=4)
+
+
+def _give_up(raw: Path, reasons: Mapping[str, str]) -> str:
+    """Put bad files out of the way; return what is missing, and why, in one line."""
+    faults = _faults(raw)
+    parts = [f"FashionMNIST cannot be obtained, missing {', '.join(faults)}"]
+    for name, fault in faults.items():
+        if fault:
+            (raw / name).replace(raw / f"{name}.bad")
+            parts.append(f"{fault}; it is kept aside as {name}.bad")
+    parts += (f"{title}: {reason}" for title, reason in reasons.items())
+    parts.append(f"by hand: put the decompressed files into {raw}, or try again with a network")
+    return " | ".join(parts)
+
+
+def _faults(raw: Path) -> dict[str, str]:
+    """The files that are missing ("") or bad (how); empty when all are there and good."""
+    faults = {}
+    for name in SHA256:
+        try:
+            _read(raw / name, name)
+        except FileNotFoundError:
+            faults[name] = ""
+        except ValueError as error:
+            faults[name] = str(error)
+    return faults
+
+
+def _read(path: Path, name: str) -> bytes:
+    """The content of the file `name`, decompressed; ValueError says how `path` differs from it."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = file.read(BYTES[name] + 1)  # no more: a small archive can unpack to terabytes
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is a damaged archive ({error})") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[name]:
+        raise ValueError(
+            f"{path} is not FashionMNIST's {name}: expected sha256 {SHA256[name]} of "
+            f"{BYTES[name]:,} bytes, found {found} of the first {len(content):,}"
+        )
+    return content
+
+
+def read_files(root: Path | str = DATA) -> dict[str, bytes]:
+    """Return the content of the four files by name, for a machine that cannot obtain them."""
+    raw = ensure_data(root) / "FashionMNIST" / "raw"
+    return {name: (raw / name).read_bytes() for name in SHA256}
+
+
+def accept_files(files: Mapping[str, bytes], root: Path | str = DATA) -> None:
+    """Keep what `read_files` returned on another machine, verified; raises as `obtain_missing`."""
+
+    def sent(name: str, scratch: Path) -> Path:
+        (scratch / name).write_bytes(files.get(name, b""))
+        return scratch / name
+
+    obtain_missing(root, {"what another machine sent": sent})
