@@ -7,22 +7,23 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
 
-import cpuinfo
 import torch
 
-from fmnist_lib.runs.config import DATA_SHA256
 from fmnist_lib.paths import ROOT
+from fmnist_lib.runs.config import DATA_SHA256
 from fmnist_lib.runs.record import Environment
 
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
 TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
-
 RULES = tuple(
     f"reporting/{name}.py" for name in ("claims", "intervals", "judging", "paired", "rules")
 )
@@ -47,6 +48,7 @@ def describe_environment() -> Environment:
     At the start, because the code may be edited while it runs; `ended` adds the end.
     """
     started = now()
+    status = git("status", "--porcelain", "--untracked-files=normal")
     return Environment(
         python=platform.python_version(),
         packages={name: package_version(name) for name in PACKAGES},
@@ -55,7 +57,7 @@ def describe_environment() -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         commit=git("rev-parse", "HEAD"),
-        dirty=None if (status := git("status", "--porcelain")) is None else bool(status),
+        dirty=None if status is None else bool(status),
         code_sha256=code_sha256(),
         data_sha256=DATA_SHA256,
         rules_sha256=rules_sha256(),
@@ -97,7 +99,40 @@ def peak_memory_mib() -> float | None:
 @cache
 def cpu_name() -> str:
     """Return the processor's name, or its architecture where the system does not tell."""
-    return cpuinfo.get_cpu_info().get("brand_raw") or platform.machine()
+    try:
+        import cpuinfo
+
+        return cpuinfo.get_cpu_info().get("brand_raw") or platform.machine()
+    except ImportError:
+        told = Path("/proc/cpuinfo").read_text("utf-8") if sys.platform == "linux" else ""
+        names = [line.split(":", 1)[1] for line in told.splitlines() if "model name" in line]
+        return names[0].strip() if names else platform.machine()
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: of the machine, and of its container's share."""
+    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, int(min([cores, *cpu_quotas(root)])))
+
+
+def cpu_quotas(root: Path) -> Iterator[float]:
+    """Yield what each Linux control group above this process allows, in cores."""
+    own, groups = root / "proc/self/cgroup", root / "sys/fs/cgroup"
+    for line in own.read_text("utf-8").splitlines() if own.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = ("cpu", controllers) if controllers else ("", "unified")  # version 1, or 2
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+        inside = Path(path.lstrip("/"))
+        for mount, group in product(mounts, (inside, *inside.parents)):
+            with suppress(OSError, ValueError, ZeroDivisionError):  # "max" is no number
+                folder = groups / mount / group
+                quota, period = " ".join((folder / file).read_text() for file in files).split()
+                if float(quota) > 0:  # -1: no limit
+                    yield float(quota) / float(period)
 
 
 @cache
@@ -133,7 +168,7 @@ def digest_of_code(parts: Sequence[str]) -> str:
 
 
 def definitions_in(source: str) -> list[str]:
-    """Return the syntax trees of a module's statements as text, without docstrings and imports."""
+    """Return a module's statements as plain code: no comments, docstrings, imports or layout."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
@@ -145,16 +180,42 @@ def definitions_in(source: str) -> list[str]:
                     isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
                 )
             ]
-    return [ast.dump(statement) for statement in tree.body]
+    return [
+        ast.unparse(statement) for statement in tree.body
+    ]  # a dump differs from Python to Python
 
 
 @cache
 def git(*arguments: str) -> str | None:
-    """Return what git prints in the project's folder, stripped; None where that fails."""
+    """Return what git prints in the project's folder, stripped; None where that fails.
+
+    None, too, where the checkout is not the project's own (`missing_commit_reason`).
+    """
+    done = None if missing_commit_reason() else run_git(*arguments)
+    return done.stdout.strip() if done and done.returncode == 0 else None
+
+
+@cache
+def missing_commit_reason() -> str | None:
+    """Return in a line why records name no commit, None where they do."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+        top, head = run_git("rev-parse", "--show-toplevel"), run_git("rev-parse", "HEAD")
+    except OSError as error:
+        return f"git cannot be run ({error.strerror}); is it installed?"
+    told = top.stderr.strip().partition("\n")[0]
+    if "not a git repository" in told:
+        return f"{ROOT} is not a git checkout"
+    if top.returncode:
+        return f"git refuses: {told}"
+    if Path(top.stdout.strip()).resolve() != ROOT:
+        return f"{ROOT} belongs to another repository, {top.stdout.strip()}"
+    return None if head.returncode == 0 else f"{ROOT} has no commit yet"
+
+
+def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git in the project's folder, whatever a hook or a shell says of where a repository is."""
+    kept = {n: v for n, v in os.environ.items() if n[:4] != "GIT_" or n.startswith("GIT_CONFIG_")}
+    said = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}  # words that are known; no waiting for others
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, env=kept | said, capture_output=True, text=True, check=False
+    )
