@@ -1,0 +1,1 @@
+"""The paper's claims, each beside the rule that judges it. Not here: training, prose, figures."""
