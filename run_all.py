@@ -2,9 +2,10 @@
 
 import argparse
 import gc
+import math
+import signal
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,13 @@ from fmnist_lib import paths
 from fmnist_lib.errors import FailedError, UserError
 
 if TYPE_CHECKING:
-    from fmnist_lib.commands.job import Report
+    from fmnist_lib.commands.job import Job, Report
+
+MOST_JOBS = 1000
+FAMILIES = (
+    "paper, split, folds, ablations, augment, recipe-search, recipe, quick-search, quick, "
+    "sensitivity"
+)
 
 EPILOG = """\
 exit status: 0 done; 1 a run or a notebook failed, or --verify or --from-released found a
@@ -37,11 +44,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default="paper",
         metavar="{smoke,paper,study}",
         help="smoke: shortened runs, a minute and a half; paper: one run a model (default); "
-        "study: five runs a model, patience 20 besides",
+        "study: all families of runs, which takes days on a processor",
+    )
+    add(
+        "--families",
+        default="",
+        metavar="a,b",
+        help="of the study, these families alone: " + FAMILIES,
     )
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")
-    add("--jobs", type=int, default=0, metavar="N", help="runs side by side (default: the cores)")
+    add(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs side by side (default: the cores; on a GPU 24)",
+    )
     add(
         "--scheduler",
         default="",
@@ -50,13 +68,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--trust-network", action="store_true", help="allow a tcp:// scheduler beyond this machine")
     add("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="default: cpu")
-    add(
-        "--engine",
-        choices=("eager", "compiled", "auto"),
-        default="eager",
-        help="eager (default); compiled: by torch.compile; auto: compiled where it is faster",
-    )
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="of training, default: fp32")
+    add("--train-only", action="store_true", help="train and store what is missing; no report")
+    add("--minutes", type=float, metavar="M", help="with --train-only: stop in good order by then")
+    add("--store", type=Path, metavar="DIR", help="with --train-only: keep the records there")
     add("--dry-run", action="store_true", help="list the runs and what would be done; do nothing")
     add("--force", action="store_true", help="train and measure anew what is there already")
     add("--keep-going", action="store_true", help="go on after a failed run or notebook")
@@ -77,6 +92,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 # Modes of their own, with the options each leaves room for.
 MODES = {
+    "train_only": (
+        *("profile", "families", "models", "seeds", "jobs", "scheduler", "trust_network"),
+        *("device", "precision", "dry_run", "force", "keep_going", "minutes", "store"),
+    ),
     "verify": ("models", "seeds", "jobs", "quick"),
     "from_released": ("jobs", "keep_going", "output"),
     "explain": ("profile", "output"),
@@ -86,8 +105,9 @@ MODES = {
 def check_modes(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Exit with one line for options that do not go together."""
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
-    if "quick" in given and "verify" not in given:
-        parser.error("--quick needs --verify")
+    for name, mode in {"quick": "verify", "minutes": "train_only", "store": "train_only"}.items():
+        if name in given and mode not in given:
+            parser.error(f"{as_typed(name)} needs {as_typed(mode)}")
     for mode in sorted(given & set(MODES)):
         if others := sorted(given - {*MODES[mode], mode}):
             refused, allowed = (" ".join(map(as_typed, names)) for names in (others, MODES[mode]))
@@ -110,56 +130,111 @@ class OneLineParser(argparse.ArgumentParser):
 def run(options: argparse.Namespace) -> int:
     """Carry out the command; return its exit status. Raises `FailedError`, `UserError`."""
     # Torch comes with these: `--help` need not wait for it.
-    from fmnist_lib.commands import pipeline
-    from fmnist_lib.execution.remote import check_address
-    from fmnist_lib.runs import plans as study
-    from fmnist_lib.runs.environment import has_device
-    from fmnist_lib.runs.store import RunStore
+    from fmnist_lib.commands.train import forecast_of, state_of, train_only
 
-    if options.release and options.output:
-        raise UserError("output: --release always writes report/; leave --output out")
-    if options.jobs < 0:
-        raise UserError(f"jobs: {options.jobs} is not possible; allowed: 1 and more")
+    check_numbers(options)
     if options.verify:
         return verify(options)
     if options.from_released:
         return rebuild(options)
     if options.explain is not None:
         return explain(options)
-    if options.scheduler:
-        check_address(options.scheduler, trust_network=options.trust_network)
-    elif not has_device(options.device):
-        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
-    configs = study.plan(
-        options.profile,
-        models=options.models,
-        seeds=options.seeds,
-        device=options.device,
-        engine=options.engine,
-        precision=options.precision,
-    )
-    default_output = paths.REPORT if options.release else paths.BUILD / options.profile
-    job = pipeline.Job(
-        profile=options.profile,
-        configs=configs,
-        output=(options.output or default_output).resolve(),
-        jobs=options.jobs or study.usable_cores(),
-        scheduler=options.scheduler,
-        force=options.force,
-        keep_going=options.keep_going,
-        release=options.release,
-        auto_engine=options.engine == "auto",
-    )
+    check_where(options)
+    job = job_of(options)
+    if options.release:
+        from fmnist_lib.commands.released import check_release
+
+        check_release(job)
     if options.dry_run:
-        job = pipeline.settle_engines(replace(job, store=RunStore(paths.RUNS, read_only=True)))
         for config in job.configs:
-            print(f"{config.name:36} {pipeline.state_of(job, config).text}")
-        print(pipeline.forecast_of(job))
+            print(f"{config.name:36} {state_of(job, config).text}")
+        print(forecast_of(job))
         return 0
-    report = pipeline.make_report(job)
+    if options.train_only:
+        report = train_only(job)
+        tell_of(report)
+        print(report.folder)
+        return 1 if report.failures else 0
+    from fmnist_lib.commands.pipeline import make_report
+
+    report = make_report(job)
     tell_of(report)
     print(report.folder / "index.html")
     return 1 if report.failures else 0
+
+
+def check_numbers(options: argparse.Namespace) -> None:
+    """Raise `UserError` for numbers and folders that cannot be meant."""
+    if options.release and options.output:
+        raise UserError("output: --release always writes report/; leave --output out")
+    if options.jobs is not None and not 1 <= options.jobs <= MOST_JOBS:
+        raise UserError(f"jobs: {options.jobs} is not possible; allowed: 1 to {MOST_JOBS}")
+    if options.minutes is not None and not 0 < options.minutes < math.inf:
+        raise UserError(f"minutes: {options.minutes:g} is not possible; allowed: more than 0")
+
+
+def check_where(options: argparse.Namespace) -> None:
+    """Raise `UserError` where the runs cannot be trained where they are to be."""
+    from fmnist_lib.runs.environment import has_device
+
+    if options.scheduler:
+        from fmnist_lib.execution.remote import check_address, connect
+
+        check_address(options.scheduler, trust_network=options.trust_network)
+        if options.minutes:
+            raise UserError("minutes: a cluster's runs cannot be stopped so; leave --scheduler out")
+        if not options.dry_run:
+            with connect(options.scheduler):
+                pass
+    elif not has_device(options.device):
+        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
+
+
+def job_of(options: argparse.Namespace) -> "Job":
+    """Return what the command line asks for. Raises `UserError`."""
+    from fmnist_lib.commands.job import Job
+    from fmnist_lib.execution.forecast import past_runs
+    from fmnist_lib.execution.here import JOBS_ON_GPU
+    from fmnist_lib.runs import plans
+    from fmnist_lib.runs.store import RunStore
+
+    folder, only = options.store or paths.RUNS, options.dry_run
+    store = RunStore(folder.resolve(), read_only=only)
+    released = RunStore(paths.REPORT / "records", read_only=True)
+    chosen = {"models": options.models, "seeds": options.seeds, "precision": options.precision}
+    profile = "study" if options.families else options.profile
+    if profile == "study":
+        records = past_runs(store, released)
+        families = plans.plan_families(
+            options.families, device=options.device, records=records, **chosen
+        )
+        configs = [config for group in families.values() for config in group]
+        ranks = {c.name: rank for rank, group in enumerate(families.values()) for c in group}
+    else:
+        configs, ranks = plans.plan(profile, device=options.device, **chosen), {}
+    return Job(
+        profile=profile,
+        configs=configs,
+        output=(
+            options.output or (paths.REPORT if options.release else paths.BUILD / profile)
+        ).absolute(),
+        jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
+        scheduler=options.scheduler,
+        force=options.force,
+        keep_going=options.keep_going or options.train_only,
+        release=options.release,
+        minutes=options.minutes,
+        ranks=ranks,
+        store=store,
+        released=released,
+    )
+
+
+def usable_cores() -> int:
+    """Return how many runs at a time this machine's processor is for."""
+    from fmnist_lib.runs.environment import usable_cores
+
+    return usable_cores()
 
 
 def tell_of(report: "Report") -> None:
@@ -181,7 +256,7 @@ def verify(options: argparse.Namespace) -> int:
         RunStore(paths.RUNS / "verify"),
         models=study.parse_models(options.models),
         seeds=study.parse_seeds(options.seeds) if options.seeds else (),
-        jobs=options.jobs or study.usable_cores(),
+        jobs=options.jobs or usable_cores(),
         quick=options.quick,
     )
     print(verification.table(verdicts))
@@ -192,7 +267,6 @@ def rebuild(options: argparse.Namespace) -> int:
     """Make the report from the released records, compare its tables; return the exit status."""
     from fmnist_lib.commands import released
     from fmnist_lib.commands.job import Job
-    from fmnist_lib.runs import plans as study
     from fmnist_lib.runs.store import RunStore
 
     records = RunStore(paths.REPORT / "records", read_only=True)
@@ -200,7 +274,7 @@ def rebuild(options: argparse.Namespace) -> int:
         profile="paper",
         configs=released.released_plan(records),
         output=(options.output or paths.BUILD / "released").resolve(),
-        jobs=options.jobs or study.usable_cores(),
+        jobs=options.jobs or usable_cores(),
         keep_going=options.keep_going,
         released=records,
     )
@@ -226,11 +300,23 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
+def interrupt(number: int, frame: object) -> None:
+    """End the command and all that it started, once: more of the same would only disturb that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments()
     gc.set_threshold(50_000)  # imports and pages make many objects and little garbage: a sixth less
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # in a shell's background Ctrl-C is not ours
+            signal.signal(number, interrupt)
     try:
         return run(options)
     except UserError as error:

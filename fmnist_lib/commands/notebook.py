@@ -10,7 +10,14 @@ from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
-HOW = frozenset({"device", "engine", "precision"})  # of no concern to who reads a report's records
+HOW = frozenset({"device", "precision"})  # of no concern to who reads a report's records
+
+
+class NothingToShowError(UserError):
+    """There are no records to show: a notebook says so in one line, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # what IPython asks for
+        return [str(self)]
 
 
 def open_results(
@@ -32,7 +39,11 @@ def open_results(
     """
     own = RunStore(paths.RUNS, read_only=True)
     if records:
-        stores = {f"the records in {records}": RunStore(paths.ROOT / records, read_only=True)}
+        folder = paths.ROOT / records
+        if not folder.is_dir():
+            raise NothingToShowError(f"records: there is no folder {folder}")
+        shown = folder.relative_to(paths.ROOT) if folder.is_relative_to(paths.ROOT) else folder
+        stores = {f"the records in {shown}": RunStore(folder, read_only=True)}
     else:
         stores = {
             "this machine's records": own,
@@ -47,7 +58,7 @@ def open_results(
     ]
     store, configs, origin = max(shown, key=number_of_models)  # the first of several as good
     if not records and not number_of_models((store, configs, origin)):
-        raise UserError(
+        raise NothingToShowError(
             f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
             "notebook's parameters, or run `python run_all.py` with the same profile first"
         )
@@ -71,20 +82,9 @@ def number_of_models(shown: tuple[RunStore, list[RunConfig], str]) -> int:
 
 def train_here(configs: list[RunConfig]) -> None:
     """Train what this machine's store lacks, in this process, with a progress bar."""
-    # Most readers train nothing: their notebooks need not wait for Dask.
-    from fmnist_lib.execution.local import run_many
-    from fmnist_lib.execution.progress import Progress
-    from fmnist_lib.training.checkpoint import Checkpoint
+    from fmnist_lib.execution.here import train_and_store  # most readers train nothing
 
     store = RunStore(paths.RUNS)
     with store.lock():
         missing = [store.with_recorded_rules(c) for c in configs if store.find(c) is None]
-        with Progress(missing) as progress:
-            folder = store.folder / "checkpoints"
-            runs = run_many(missing, jobs=1, on_epoch=progress.epoch, checkpoints=folder)
-            for config, outcome in runs:
-                if isinstance(outcome, Exception):
-                    raise outcome
-                store.write(outcome)
-                Checkpoint(folder, config).remove()
-                progress.finish(outcome.record)
+        train_and_store(missing, store, keep_going=False)

@@ -9,13 +9,12 @@ import numpy as np
 
 from fmnist_lib.commands.verification import DIFFERS, FAILED, Verdict, compare, compare_start
 from fmnist_lib.errors import UserError
-from fmnist_lib.execution.local import run_many
-from fmnist_lib.execution.progress import Progress
+from fmnist_lib.execution.forecast import longest_first
+from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import describe_environment
 from fmnist_lib.runs.record import DamagedRecordError, Environment, RunRecord
 from fmnist_lib.runs.store import RunStore
-from fmnist_lib.training.checkpoint import Checkpoint
 
 QUICK_EPOCHS = 2
 SAME = ("python", "packages", "cpu", "threads", "code_sha256", "data_sha256")
@@ -102,24 +101,12 @@ def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[
         for config in configs
         if not ((found := scratch.find(config)) and same_place(found.environment, here))
     ]
-    failures = {}
     print(
         f"training {len(missing)} of {len(configs)} runs again, {jobs} side by side",
         file=sys.stderr,
         flush=True,
     )
-    folder = scratch.folder / "checkpoints"  # its own: nothing an ordinary run left is continued
-    with Progress(missing) as progress:
-        for config, outcome in run_many(
-            missing, jobs=jobs, on_epoch=progress.epoch, checkpoints=folder
-        ):
-            if isinstance(outcome, Exception):
-                failures[config.name] = f"{type(outcome).__name__}: {outcome}"
-                continue
-            scratch.write(outcome, with_weights=False)
-            Checkpoint(folder, config).remove()
-            progress.finish(outcome.record)
-    return failures
+    return train_and_store(longest_first(missing), scratch, jobs=jobs, with_weights=False).failures
 
 
 def same_place(found: Environment, here: Environment) -> bool:

@@ -67,14 +67,11 @@ def row(
 
 def runs_of(configs: Iterable[RunConfig], records: Iterable[RunRecord]) -> str:
     """How many of the records differ from one of `configs` in seed and stopping rules at most."""
-    wanted = {but_seed(config) for config in configs}
-    number = sum(but_seed(record.config) in wanted for record in records)
+    number = sum(
+        any(not record.config.differs(config, ignoring={"seed"}) for config in configs)
+        for record in records
+    )
     return {0: "–", 1: "1 run"}.get(number, f"{number} runs")
-
-
-def but_seed(config: RunConfig) -> str:
-    """A run's settings without its seed and stopping rules."""
-    return config.model_dump_json(exclude={"seed", "stops"})
 
 
 def main() -> None:

@@ -11,9 +11,7 @@ from math import sqrt
 import numpy as np
 from scipy import stats
 
-from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.record import EpochRow, RunRecord, StopResult, describe_difference, digest_json
-from fmnist_lib.runs.run import metrics_of
+from fmnist_lib.runs.record import EpochRow, RunRecord, StopResult, digest_json, metrics_of
 
 IDENTICAL = "identical to the bit"
 SO_FAR = "identical so far"  # all that a replay of the first epochs can say
@@ -223,12 +221,7 @@ def spread_tolerance(accuracies: Sequence[float]) -> Tolerance:
 
 def alike(record: RunRecord, known: Sequence[RunRecord]) -> list[RunRecord]:
     """Return those records that differ from this one in nothing but the seed, one a seed."""
-
-    def but_seed(config: RunConfig) -> RunConfig:
-        return config.model_copy(update={"seed": 0})
-
-    wanted = but_seed(record.config)
-    found = [r for r in known if not describe_difference(but_seed(r.config), wanted)]
+    found = [r for r in known if not r.config.differs(record.config, ignoring={"seed"})]
     return list({r.config.seed: r for r in found}.values())
 
 
@@ -246,14 +239,11 @@ def likely_causes(recorded: RunRecord, retrained: RunRecord) -> tuple[str, ...]:
         versions = [e.packages.get(package, "unknown") for e in (old, new)]
         if versions[0] != versions[1]:
             causes.append(f"{package} {versions[1]}, recorded {versions[0]}")
-    if recorded.config.engine != retrained.config.engine:
-        causes.append(f"engine {retrained.config.engine}, recorded {recorded.config.engine}")
     if old.threads != new.threads:
         causes.append(f"{new.threads} threads, recorded {old.threads}")
     if old.cpu != new.cpu:
         causes.append(f"other CPU ({new.cpu}, recorded {old.cpu})")
-    unseen = "C++ compiler or processor" if recorded.config.engine == "compiled" else "processor"
-    return tuple(causes) or (f"none that is recorded; perhaps another {unseen} of the same name",)
+    return tuple(causes) or ("none that is recorded; perhaps another processor of the same name",)
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

@@ -35,22 +35,28 @@ def expected_seconds(config: RunConfig, records: Iterable[RunRecord] = ()) -> fl
         seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows) / images
     else:
         seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
-    epochs = (
-        statistics.median(len(record.history) for record in whole) if whole else EXPECTED_EPOCHS
-    )
-    return seconds * trained_images(config) * min(epochs, config.max_epochs)
+    return seconds * trained_images(config) * expected_epochs(config, whole)
+
+
+def expected_epochs(config: RunConfig, records: Iterable[RunRecord] = ()) -> float:
+    """Return how many epochs a run will likely have, from runs of the same work."""
+    lengths = [len(record.history) for record in records]
+    epochs = config.epochs or (statistics.median(lengths) if lengths else EXPECTED_EPOCHS)
+    return min(epochs, config.max_epochs)
 
 
 def same_work(one: RunConfig, other: RunConfig) -> bool:
     """Return whether two runs do the same with an image."""
-    names = ("model", "model_options", "batch_size", "device", "engine", "precision")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return not one.differs(other).keys() & {
+        *("model", "model_options", "batch_size", "device", "precision"),
+    }
 
 
 def trained_images(config: RunConfig) -> int:
     """Return how many images an epoch trains on."""
-    held_out = config.validation_images if config.protocol == "split" else 0
-    return (config.train_images or TRAIN_IMAGES) - held_out
+    images = config.train_images or TRAIN_IMAGES
+    held_out = config.validation_images if config.protocol != "paper" else 0
+    return images - held_out - (images // config.folds if config.protocol == "fold" else 0)
 
 
 def longest_first(

@@ -1,8 +1,9 @@
-"""Where runs happen: in this process, or side by side on workers, one core each."""
+"""Runs side by side on workers, one core each: of our own, or those of a Dask cluster."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,21 +13,18 @@ import dask
 from distributed import CancelledError, Client, Future, LocalCluster, as_completed, get_worker
 
 from fmnist_lib import paths
-from fmnist_lib.data.fashion_mnist import ensure_data
 from fmnist_lib.errors import FailedError
-from fmnist_lib.execution.forecast import longest_first
+from fmnist_lib.execution.here import OnEpoch, Outcome
 from fmnist_lib.execution.remote import connect, have_data, send_data
+from fmnist_lib.reporting.processes import watch_parent
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.record import RunOutput, RunRecord
+from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
-from fmnist_lib.training.loop import Row
+from fmnist_lib.training.stopping import Row
 
-OnEpoch = Callable[[str, Row], None]
-"""Called with a run's name and the metrics of an epoch it has finished."""
-
-Outcome = RunOutput | Exception
 Task = Callable[[RunConfig, str], RunOutput]
 """What a worker does: a run, and under which name its call tells what happens."""
+
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
@@ -41,73 +39,59 @@ class RunStoppedError(Exception):
     """Nobody waits for this run any more."""
 
 
-def run_many(
+def run_on_cluster(
     configs: Sequence[RunConfig],
     *,
     jobs: int,
     on_epoch: OnEpoch,
     scheduler: str = "",
-    records: Sequence[RunRecord] = (),
     checkpoints: Path | None = None,
+    deadline: float = math.inf,
 ) -> Iterator[tuple[RunConfig, Outcome]]:
-    """Yield each run with its output, or with the error that ended it, as they finish.
+    """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
-    Longest first, judged by `records` of earlier runs, so that no core idles at the end. The
-    results do not depend on `jobs`, nor on whether a cluster's `scheduler` hands out the runs.
-    Runs leave `checkpoints` in that folder and go on from them; on a cluster, in each worker's own.
-    Raises `ClusterLostError`, `UserError`.
+    On a cluster the checkpoints lie in each worker's own folder. Raises `FailedError`, `UserError`.
     """
-    if not configs:
-        return
-    ensure_data()  # once, before several workers ask for it
-    configs = longest_first(configs, records)
     if scheduler:
         with connect(scheduler) as client:
             yield from run_on(client, configs, on_epoch, partial(_run_in_worker, checkpoints=OWN))
-    elif jobs == 1 or len(configs) == 1:
-        yield from _run_here(configs, on_epoch, checkpoints)
     else:
         with local_client(min(jobs, len(configs))) as client:
-            task = partial(_run_in_worker, checkpoints=checkpoints)
+            task = partial(_run_in_worker, checkpoints=checkpoints, deadline=deadline)
             yield from run_on(client, configs, on_epoch, task)
-
-
-def _run_here(
-    configs: Sequence[RunConfig], on_epoch: OnEpoch, checkpoints: Path | None
-) -> Iterator[tuple[RunConfig, Outcome]]:
-    for config in configs:
-        try:
-            outcome: Outcome = run_experiment(
-                config,
-                on_epoch=lambda row, name=config.name: on_epoch(name, row),
-                checkpoints=checkpoints,
-            )
-        except Exception as error:  # the caller decides whether the other runs go on
-            outcome = error
-        yield config, outcome
 
 
 @contextmanager
 def local_client(jobs: int) -> Iterator[Client]:
-    """Open a client on workers of our own, which only programs of this machine can reach."""
-    with (
-        dask.config.set(
-            {
-                "distributed.worker.daemon": False,
-                "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-                "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
-            }
-        ),
-        LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            host="127.0.0.1",  # Dask's messages are pickled: nobody beyond may send any
-            dashboard_address="127.0.0.1:0",  # any free port: two commands can run at once
-            memory_limit=0,  # a run's memory is known and small
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    """Open a client on workers of our own, which only programs of this machine can reach.
+
+    They end with this process, however it ends. Raises `FailedError` where none can be started.
+    """
+    settings = {
+        "distributed.worker.daemon": False,
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+        "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
+    }
+    with dask.config.set(settings), ExitStack() as stack:
+        try:
+            cluster = LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                host="127.0.0.1",  # Dask's messages are pickled: nobody beyond may send any
+                dashboard_address="127.0.0.1:0",  # any free port: two commands can run at once
+                memory_limit=0,  # a run's memory is known and small
+                silence_logs=logging.CRITICAL,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+            client.run(watch_parent)
+        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+            causes = [error]
+            while causes[-1].__cause__ or causes[-1].__context__:
+                causes.append(causes[-1].__cause__ or causes[-1].__context__)
+            cause = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
+            raise FailedError(
+                f"cannot start {jobs} worker processes ({cause}); --jobs 1 trains without any"
+            ) from None
         yield client
 
 
@@ -158,7 +142,9 @@ def _outcome(future: Future) -> Outcome:
     )
 
 
-def _run_in_worker(config: RunConfig, call: str, *, checkpoints: Path | str | None) -> RunOutput:
+def _run_in_worker(
+    config: RunConfig, call: str, *, checkpoints: Path | str | None, deadline: float = math.inf
+) -> RunOutput:
     worker = get_worker()
     key = worker.get_current_task()
 
@@ -170,4 +156,4 @@ def _run_in_worker(config: RunConfig, call: str, *, checkpoints: Path | str | No
 
     have_data(worker, f"{call}-data")
     folder = paths.RUNS / "checkpoints" if checkpoints == OWN else checkpoints
-    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder)
+    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder, deadline=deadline)

@@ -5,9 +5,11 @@ that every later shape is the original's. Unlike there, the second convolution s
 and the pooling has no weights.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from .checks import one_of, switch
+from .checks import one_of, switch, whole_numbers
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
@@ -36,13 +38,19 @@ class LeNet5(nn.Module):
     """LeNet-5 (paper, section 3.3.1); 61,706 parameters at the defaults.
 
     `activation` is "tanh" or "relu", `pooling` "average" or "max"; `batch_norm` puts a batch norm
-    between each convolution and its activation.
+    between each convolution and its activation, `dense` holds the widths of the hidden dense layers.
     """
 
     def __init__(
-        self, *, activation: str = "tanh", pooling: str = "average", batch_norm: bool = False
+        self,
+        *,
+        activation: str = "tanh",
+        pooling: str = "average",
+        batch_norm: bool = False,
+        dense: Sequence[int] = (120, 84),
     ) -> None:
         super().__init__()
+        first, second = whole_numbers("dense", dense, fewest=2, most=2)
         one_of("activation", activation, list(ACTIVATIONS))
         one_of("pooling", pooling, list(POOLINGS))
         switch("batch_norm", batch_norm)
@@ -51,11 +59,11 @@ class LeNet5(nn.Module):
         self.stage2 = convolution_stage(6, 16, padding=0, **options)
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(16 * 5 * 5, 120),
+            nn.Linear(16 * 5 * 5, first),
             ACTIVATIONS[activation](),
-            nn.Linear(120, 84),
+            nn.Linear(first, second),
             ACTIVATIONS[activation](),
-            nn.Linear(84, 10),
+            nn.Linear(second, 10),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -90,9 +90,9 @@ def load_results(
                 f"{run.name}: no result for the stopping rule {rule!r}; "
                 f"there are: {', '.join(run.stops)}"
             )
-    variants = {run.config.model: _but_seed(run.config) for run in found}
+    variants = {run.config.model: run.config for run in found}
     for run in found:
-        if _but_seed(run.config) != variants[run.config.model]:
+        if run.config.differs(variants[run.config.model], ignoring={"seed"}):
             raise UserError(
                 f"{run.name}: differs from the other runs of its model in more than the seed"
             )
@@ -109,29 +109,22 @@ def as_recorded(
     `free` names settings that change rounding and speed but not the experiment. A run the store
     does not have in any way stays as it is; the stopping rules are those asked for.
     """
-    recorded = {run.name: run.config for run in store.readable()}
-    alike = {_settings(config, free): config for config in recorded.values()}
-    return [
-        config
-        if config.name in recorded
-        else alike.get(_settings(config, free), config).model_copy(update={"stops": config.stops})
-        for config in configs
-    ]
+    recorded = [run.config for run in store.readable()]
+    names = {config.name for config in recorded}
+
+    def nearest(config: RunConfig) -> RunConfig:
+        alike = [other for other in recorded if not other.differs(config, ignoring=free)]
+        return alike[-1] if alike and config.name not in names else config
+
+    return [nearest(config).model_copy(update={"stops": config.stops}) for config in configs]
 
 
-def _settings(config: RunConfig, free: frozenset[str]) -> str:
-    return config.model_dump_json(exclude={"stops", *free})
-
-
-def _but_seed(config: RunConfig) -> dict[str, Any]:
-    return config.model_dump(exclude={"seed", "stops"})
-
-
-def _newest_costs(store: RunStore, variants: Mapping[str, dict]) -> dict[str, CostRecord]:
+def _newest_costs(store: RunStore, variants: Mapping[str, RunConfig]) -> dict[str, CostRecord]:
     """The newest costs of one machine: that of the most models, else the one last used."""
     machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
     for cost in sorted(store.costs(), key=lambda cost: cost.environment.finished, reverse=True):
-        if variants.get(cost.model) == _but_seed(cost.config):
+        timed = variants.get(cost.model)
+        if timed and not cost.config.differs(timed, ignoring={"seed"}):
             machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
             machines.setdefault(machine, {}).setdefault(cost.model, cost)
     return max(machines.values(), key=len, default={})

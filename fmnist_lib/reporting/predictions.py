@@ -5,14 +5,26 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+    multiclass_specificity,
+)
 
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.errors import UserError
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.images import images_of, true_labels
-from fmnist_lib.training import metrics
+from fmnist_lib.training.metrics import NUM_CLASSES
 
-SCORES = ("precision", "recall", "specificity", "f1")
+SCORES = {
+    "precision": multiclass_precision,
+    "recall": multiclass_recall,
+    "specificity": multiclass_specificity,
+    "f1": multiclass_f1_score,
+}
 
 
 def confusion(results: Results, model: str) -> pd.DataFrame:
@@ -28,7 +40,7 @@ def per_class(results: Results, model: str) -> pd.DataFrame:
     Means over the model's runs; of several, `_std` columns hold the sample standard deviations.
     """
     runs = results.of(model)
-    scores = [metrics.per_class(torch.tensor(results.kept(run).confusion)) for run in runs]
+    scores = [scores_of(torch.tensor(results.kept(run).confusion)) for run in runs]
     frame = pd.DataFrame({"class": CLASS_NAMES})
     for name in SCORES:
         values = np.stack([score[name].numpy() for score in scores])  # (runs, classes)
@@ -36,6 +48,20 @@ def per_class(results: Results, model: str) -> pd.DataFrame:
         if len(runs) > 1:
             frame[f"{name}_std"] = values.std(axis=0, ddof=1)
     return frame.assign(support=scores[0]["support"].numpy())
+
+
+def scores_of(confusion: Tensor) -> dict[str, Tensor]:
+    """Return precision, recall, specificity and F1 (percent) and support, each of shape (10,).
+
+    A ratio whose denominator is 0 (a class never predicted, or absent) counts as 0.
+    """
+    cells = torch.arange(NUM_CLASSES**2).repeat_interleave(confusion.flatten())
+    labels, predicted = cells // NUM_CLASSES, cells % NUM_CLASSES
+    figures = {
+        name: 100.0 * score(predicted, labels, NUM_CLASSES, average="none").double()
+        for name, score in SCORES.items()
+    }
+    return figures | {"support": confusion.sum(1)}
 
 
 def class_scores(results: Results) -> pd.DataFrame:

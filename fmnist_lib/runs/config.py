@@ -1,7 +1,8 @@
-"""Settings of one run: frozen, strict, with a key. Not here: which runs there are (study)."""
+"""Settings of one run: frozen, strict, with a key. Not here: which runs there are (`plans`)."""
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,14 +17,16 @@ TRAINING_VERSION = 1
 DATA_SHA256 = "6e1b8248a371b684a8915a1bed4b38233fddf371eb4aedfbefbeecd3adf25313"
 """One name for the whole data set: SHA-256 over a line `name sha256` for each of the four files.
 
-`fmnist_lib.data.fashion_mnist` verifies every file by itself.
+`fmnist_lib.data` verifies every file by itself.
 """
 
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # as published
 MAX_SEED = 2**32 - 1
+LAST = "last"  # the monitor of a run with a fixed number of epochs
 
-Monitor = Literal["test_loss", "validation_loss"]
+Monitor = Literal["test_loss", "validation_loss", "last"]
 Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 TrainImages = Annotated[int, Field(gt=0, le=TRAIN_IMAGES)]
 TestImages = Annotated[int, Field(gt=0, le=TEST_IMAGES)]
@@ -38,7 +41,8 @@ class Settings(BaseModel):
 class Stop(Settings):
     """Stop at the `patience`-th epoch in a row without a strictly lower `monitor`.
 
-    Epochs count from 1, so a rule that fired has `epochs - best_epoch == patience`.
+    Epochs count from 1, so a rule that fired has `epochs - best_epoch == patience`. The monitor
+    `last` keeps the last of `patience` epochs; a run with fixed `epochs` has this rule alone.
     """
 
     monitor: Monitor = "test_loss"
@@ -47,7 +51,7 @@ class Stop(Settings):
     @property
     def name(self) -> str:
         """Stable name, used in records and file names, e.g. `test_loss-p5`."""
-        return f"{self.monitor}-p{self.patience}"
+        return LAST if self.monitor == LAST else f"{self.monitor}-p{self.patience}"
 
 
 class RunConfig(Settings):
@@ -56,28 +60,38 @@ class RunConfig(Settings):
     model: str
     seed: Seed = 0
     model_options: dict[str, JsonValue] = {}  # keyword arguments of the model's builder
-    protocol: Literal["paper", "split"] = (
-        "paper"  # split: a validation part leaves the training set
-    )
-    validation_images: Positive = 10_000  # of the 60,000, stratified; used by `split` alone
+    protocol: Literal["paper", "split", "fold"] = "paper"  # all but the paper's hold images out
+    validation_images: Positive = 10_000  # of the 60,000, stratified: they choose the epoch
+    fold: Annotated[int, Field(ge=0)] | None = None  # which part of the partition evaluates
+    folds: Annotated[int, Field(ge=2)] = 5
+    partition: Seed = 0  # the seed of the partition into folds
     # Not part of the key: one record can serve several rules. Not strict: JSON has no tuples.
     stops: Annotated[tuple[Stop, ...], Field(strict=False)] = (Stop(),)
+    epochs: Positive | None = None  # so many and no stopping rule, as a schedule needs it
     max_epochs: Positive = 100  # generous: early stopping ends every run of the study before it
     batch_size: Positive = 64  # assumption: the paper does not say
-    optimizer: Literal["adam"] = "adam"  # assumption, with PyTorch's betas and no weight decay
+    augment: Literal["none", "flip", "shift", "flip+shift", "mixup"] = "none"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # assumption, with PyTorch's betas
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # assumption: PyTorch's default for Adam
+    momentum: Rate = 0.0  # of sgd
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of adamw (decoupled) and sgd
+    schedule: Literal["constant", "onecycle"] = "constant"  # onecycle: up to learning_rate, down
+    label_smoothing: Rate = 0.0
+    average: Rate = 0.0  # decay a step of the averaged weights that are evaluated; 0: no averaging
     train_images: TrainImages | None = None  # None: all of them; a number makes a shortened run
     test_images: TestImages | None = None
     device: Literal["cpu", "cuda", "mps"] = "cpu"
-    engine: Literal["eager", "compiled"] = "eager"  # compiled: by torch.compile
+    engine: Literal["eager"] = "eager"  # there was another once; records name theirs
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, in training alone
 
     @model_validator(mode="before")
     @classmethod
-    def _settle_model_options(cls, values: Any) -> Any:  # noqa: ANN401, not checked yet
-        """Check the options, then drop those at their defaults: the same run as without them."""
+    def _settle(cls, values: Any) -> Any:  # noqa: ANN401, not checked yet
+        """Drop model options at their defaults, once checked: the same run as without them."""
         if not isinstance(values, dict):
             return values
+        if values.get("epochs") is not None:
+            values = {"stops": (), **values}
         model, options = values.get("model"), values.get("model_options")
         if not (isinstance(model, str) and isinstance(options, dict)):
             return values  # nothing given, or something the fields' own checks refuse
@@ -95,19 +109,69 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
         check_model(self.model, self.model_options)
-        if not self.stops:
-            raise ValueError("stops: at least one stopping rule is needed")
-        if len({stop.name for stop in self.stops}) < len(self.stops):
-            raise ValueError("stops: the same rule is given twice")
-        if self.protocol == "paper" and any(s.monitor == "validation_loss" for s in self.stops):
-            raise ValueError("stops: validation_loss needs protocol='split'")
-        images = self.train_images or TRAIN_IMAGES
-        if self.protocol == "split" and self.validation_images >= images:
-            raise ValueError(
-                f"validation_images: {self.validation_images} of {images} training images leave "
-                f"nothing to train on; allowed: 1 to {images - 1}"
-            )
+        for wrong, sentence in (*self._faults_of_protocol(), *self._faults_of_recipe()):
+            if wrong:
+                raise ValueError(sentence)
         return self
+
+    def _faults_of_protocol(self) -> list[tuple[bool, str]]:
+        names = [stop.name for stop in self.stops]
+        monitors = {stop.monitor for stop in self.stops}
+        images = self.train_images or TRAIN_IMAGES
+        folds = self.folds if self.protocol == "fold" else 1
+        left = images - images // folds if folds > 1 else images
+        held_out = self.protocol != "paper"
+        return [
+            (not names and not self.epochs, "stops: at least one stopping rule is needed"),
+            (LAST in monitors, "stops: allowed are test_loss and validation_loss; or set epochs"),
+            (len(set(names)) < len(names), "stops: the same rule is given twice"),
+            (
+                self.protocol == "paper" and "validation_loss" in monitors,
+                "stops: validation_loss needs protocol='split' or 'fold'",
+            ),
+            (
+                bool(names and self.epochs),
+                "epochs: a fixed number goes without stopping rules; leave stops out",
+            ),
+            (
+                held_out and self.validation_images >= left,
+                f"validation_images: {self.validation_images} of {left} training images leave "
+                f"nothing to train on; allowed: 1 to {left - 1}",
+            ),
+            (
+                (self.fold is None) == (self.protocol == "fold"),
+                "fold: goes with protocol='fold', which needs it",
+            ),
+            (
+                (self.fold or 0) >= self.folds,
+                f"fold: {self.fold} is not one of {self.folds}; allowed: 0 to {self.folds - 1}",
+            ),
+        ]
+
+    def _faults_of_recipe(self) -> list[tuple[bool, str]]:
+        return [
+            (
+                self.schedule != "constant" and not self.epochs,
+                "schedule: onecycle needs a fixed number of epochs in place of stopping rules",
+            ),
+            (
+                bool(self.momentum) and self.optimizer != "sgd",
+                f"momentum: {self.optimizer} takes none; allowed with optimizer='sgd'",
+            ),
+            (
+                bool(self.weight_decay) and self.optimizer == "adam",
+                "weight_decay: adam takes none; allowed with optimizer='adamw' or 'sgd'",
+            ),
+            (
+                self.augment == "mixup" and self.batch_size < 2,
+                "batch_size: mixup mixes the images of a batch; allowed: 2 and more",
+            ),
+        ]
+
+    @property
+    def rules(self) -> tuple[Stop, ...]:
+        """The stopping rules, or the one that keeps the last of a fixed number of epochs."""
+        return self.stops or (Stop(monitor=LAST, patience=self.epochs),)
 
     @property
     def key(self) -> str:
@@ -126,6 +190,18 @@ class RunConfig(Settings):
         """Whether the run sees less than the study's runs do: part of the data, or few epochs."""
         full_epochs = type(self).model_fields["max_epochs"].default
         return bool(self.train_images or self.test_images or self.max_epochs < full_epochs)
+
+    def differs(
+        self, other: "RunConfig", *, ignoring: Collection[str] = ()
+    ) -> dict[str, tuple[JsonValue, JsonValue]]:
+        """Return the settings in which two runs differ, with both values; rules never count.
+
+        `ignoring={"seed"}` asks whether two runs are the same but for chance.
+        """
+        ours, theirs = (
+            config.model_dump(mode="json", exclude={"stops", *ignoring}) for config in (self, other)
+        )
+        return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 
 
 def check_model(name: str, options: dict[str, Any]) -> None:

@@ -11,18 +11,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.data.fashion_mnist import Dataset
-from fmnist_lib.training.engine import make_forward
 from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.record import CostRecord, Environment, digest_json
 from fmnist_lib.training.loop import (
+    Parts,
+    Trainer,
     evaluate,
+    finish,
     keep_freed_memory,
-    make_optimizer,
     one_thread,
     place_model,
     split_parts,
-    train_epoch,
 )
 
 ROUNDS = 5  # in each, every model trains on a block and passes over the test images once
@@ -91,25 +91,21 @@ class Timing:
         torch.manual_seed(config.seed)
         self.config = config
         self.model = place_model(build_model(config.model, **config.model_options), config)
-        self.forward = make_forward(self.model, config)
-        self.optimizer = make_optimizer(self.model, config)
         parts = split_parts(data, config)
-        self.train, self.test = parts.train, parts.test
         whole_batches = -(-BLOCK_IMAGES // config.batch_size) * config.batch_size
-        self.block_images = min(whole_batches, len(self.train[1]))
+        self.train, self.test = tuple(t[:whole_batches] for t in parts.train), parts.test
+        self.block_images = len(self.train[1])
+        block = Parts(self.train, parts.held, parts.background)
+        self.trainer = Trainer(self.model, block, config)
         self.train_times: list[float] = []
         self.test_times: list[float] = []
         self.single_times: list[float] = []
-        self.train_block(0)  # the warm-up
+        self.train_block(1)  # the warm-up
         evaluate(self.model, self.test)
 
     def train_block(self, number: int) -> None:
-        """Train on the images of a block; those after the last are the first again."""
-        images, labels = self.train
-        first = number * self.block_images
-        rows = torch.arange(first, first + self.block_images) % len(labels)
-        part = images[rows], labels[rows]
-        train_epoch(self.model, self.forward, self.optimizer, part, self.config, number)
+        """Train on the images of the block, in an order of the number's own."""
+        finish(self.trainer.train_epoch(number))
 
     def classify_one(self) -> None:
         """Classify a single image."""

@@ -1,41 +1,243 @@
-"""Which runs there are: profiles, and the words a user picks models and seeds with."""
+"""Which runs there are: families, each with the question it answers; profiles choose among them.
 
-import os
+Times are those of one core of 2020 and of one NVIDIA H100 with 24 runs side by side, both rough.
+"""
+
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from fmnist_lib.runs.config import MAX_SEED, RunConfig, Stop, make_config
-from fmnist_lib.training.engine import resolve_auto
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.runs.config import MAX_SEED, RunConfig, Stop, make_config
+from fmnist_lib.runs.record import RunRecord
+
+Settings = Mapping[str, Any]
+
+PATIENT = {"stops": (Stop(), Stop(patience=20))}
+SPLIT = {
+    "protocol": "split",
+    "stops": (
+        Stop(),
+        Stop(monitor="validation_loss"),
+        Stop(monitor="validation_loss", patience=20),
+    ),
+}
+FOLD = {**SPLIT, "protocol": "fold", "validation_images": 4_800}
+SHORT = {**SPLIT, "stops": SPLIT["stops"][:2]}  # patience 5 alone
+MOST_SEEDS = 1000  # at once: a plan is made of each
+
+PAPER = "paper"  # the variant that the paper describes
 
 
 @dataclass(frozen=True)
-class Profile:
-    """A named set of runs: what it is for, its seeds, and how its runs differ from the paper's."""
+class Variant:
+    """A model and what sets it apart from the one in the paper."""
 
-    purpose: str
-    seeds: str = "0"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str
+    name: str = PAPER
+    settings: Settings = field(default_factory=dict)
 
 
-PROFILES: Mapping[str, Profile] = MappingProxyType(
+def options(model: str, name: str, **changed: Any) -> Variant:  # noqa: ANN401, as in build_model
+    """Return a variant that differs in the model's own options."""
+    return Variant(model, name, {"model_options": changed})
+
+
+def all_models(name: str = PAPER, **settings: Any) -> tuple[Variant, ...]:  # noqa: ANN401
+    """Return one variant of each of the six models."""
+    return tuple(Variant(model, name, settings) for model in MODELS)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Runs that answer one question: every variant with every seed (or fold)."""
+
+    answers: str
+    variants: Sequence[Variant]
+    settings: Settings = field(default_factory=dict)
+    seeds: str = "0-4"
+    folds: Sequence[Settings] = ({},)  # of each seed
+    # What a processor does in place of the whole:
+    reduced: Settings = field(default_factory=dict)  # fields of this class
+
+
+ABLATED = (
+    options("resnet_mini", "widths 8-16-32", widths=[8, 16, 32]),
+    options("resnet_mini", "widths 16-32-64", widths=[16, 32, 64]),  # as the paper's text has it
+    options("resnet_mini", "1 block a stage", blocks_per_stage=1),
+    options("resnet_mini", "3 blocks a stage", blocks_per_stage=3),
+    options("resnet_mini", "no shortcuts", shortcuts=False),
+    options("densenet_tiny", "growth 4", growth_rate=4),
+    options("densenet_tiny", "growth 12", growth_rate=12),
+    options("densenet_tiny", "plain blocks", dense=False),
+    options("mobilenet_lite", "full convolutions", separable=False),
+    options("mobilenet_lite", "stride", downsample="stride"),
+    options("lenet5", "relu", activation="relu"),
+    options("lenet5", "batch norm", batch_norm=True),
+    options("lenet5", "relu + batch norm", activation="relu", batch_norm=True),
+    options("lenet5", "half dense", dense=[60, 42]),
+    options("lenet5", "quarter dense", dense=[30, 21]),
+    options("vit_tiny", "depth 1", depth=1),
+    options("vit_tiny", "depth 6", depth=6),
+    options("vit_tiny", "patch 7", patch=7),
+    options("vit_tiny", "dropout 0.1", dropout=0.1),
+    options("baseline_cnn", "no dropout", dropout=0.0),
+)
+
+RATES = (
+    *all_models("rate 3e-4", learning_rate=3e-4),
+    *all_models("rate 3e-3", learning_rate=3e-3),
+)
+SETTINGS = (
+    *RATES,
+    *all_models("batch 32", batch_size=32),
+    *all_models("batch 128", batch_size=128),
+    *all_models("sgd", optimizer="sgd", momentum=0.9, learning_rate=0.05),
+)
+
+ONE_CYCLE = {"optimizer": "adamw", "schedule": "onecycle", "average": 0.998}
+RECIPES = tuple(  # searched on seed 100; at most eight a model
+    {**ONE_CYCLE, "augment": "flip", "weight_decay": 0.01, "epochs": epochs, "learning_rate": rate}
+    for epochs in (40, 80)
+    for rate in (3e-3, 6e-3, 1.2e-2, 2.4e-2)
+)
+QUICK = tuple(
+    {"optimizer": "adamw", "schedule": "onecycle", "epochs": epochs, "learning_rate": 1e-2}
+    for epochs in (4, 6, 8, 12)
+)
+
+
+def searched(prefix: str, recipes: Sequence[Settings]) -> tuple[Variant, ...]:
+    """Return every recipe with every model."""
+    return tuple(
+        Variant(model, f"{prefix} {number}", recipe)
+        for model in MODELS
+        for number, recipe in enumerate(recipes, start=1)
+    )
+
+
+SEARCH = {"protocol": "split", "validation_images": 6_000}
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "smoke": Profile(
-            "shortened runs that show in a minute and a half whether everything works",
-            settings={"train_images": 640, "test_images": 500, "max_epochs": 2},
+        # 30 runs, 25 core hours, always on a processor.
+        "paper": Family("What the paper's protocol gives.", all_models(), PATIENT),
+        # 60 runs, 45 core hours or 12 min on a GPU; reduced 30.
+        "split": Family(
+            "How accurate the models are when validation images choose, and how much choosing by"
+            " test images flatters.",
+            all_models(),
+            SPLIT,
+            seeds="0-9",
+            reduced={"seeds": "0-4"},
         ),
-        "paper": Profile("the paper's protocol, one run a model"),
-        "study": Profile(
-            "the paper's protocol, five runs a model, with a patient stopping rule besides",
-            seeds="0-4",
-            settings={"stops": (Stop(), Stop(patience=20))},
+        # 60 runs, 40 core hours or 10 min; reduced 30, one partition.
+        "folds": Family(
+            "Whether ranks and verdicts hold in five-fold cross-validation.",
+            all_models(),
+            FOLD,
+            seeds="0",
+            folds=[{"partition": p, "fold": f} for p in (0, 1) for f in range(5)],
+            reduced={"folds": [{"partition": 0, "fold": f} for f in range(5)]},
+        ),
+        # 100 runs, 120 core hours or 30 min; reduced 60 with patience 5 alone.
+        "ablations": Family(
+            "Which part of a model matters (C11, C16, C17, C18), and the paper's wishes.",
+            ABLATED,
+            SPLIT,
+            reduced={"seeds": "0-2", "settings": SHORT},
+        ),
+        # 60 runs, 60 core hours or 15 min; reduced 24.
+        "augment": Family(
+            "What augmentation brings each model (C19).",
+            (
+                *all_models("mixup", augment="mixup"),
+                *all_models("flip+shift", augment="flip+shift"),
+            ),
+            SPLIT,
+            reduced={"seeds": "0-1"},
+        ),
+        # The search: 48 runs, 90 core hours or 20 min; reduced 18, three settings a model.
+        "recipe-search": Family(
+            "Which epochs and rate of the recipe suit each model, on validation images.",
+            searched("recipe", RECIPES),
+            SEARCH,
+            seeds="100",
+            reduced={"variants": searched("recipe", RECIPES[:3])},
+        ),
+        # 24 runs, 6 core hours or 2 min.
+        "quick-search": Family(
+            "How few epochs reach the paper's accuracy, on validation images.",
+            searched("quick", QUICK),
+            SEARCH,
+            seeds="100",
+        ),
+        # 90 runs, 70 core hours or 20 min; reduced 12, rates alone.
+        "sensitivity": Family(
+            "Whether the order of the models hangs on Adam at 1e-3 with batches of 64.",
+            SETTINGS,
+            SHORT,
+            seeds="0-2",
+            reduced={"seeds": "0", "variants": RATES},
         ),
     }
 )
+
+
+PAPER_ACCURACY = {  # percent, Table 1 of the paper
+    "lenet5": 89.07,
+    "resnet_mini": 91.10,
+    "densenet_tiny": 89.71,
+    "mobilenet_lite": 91.55,
+    "vit_tiny": 88.09,
+    "baseline_cnn": 90.04,
+}
+
+
+def most_accurate(records: Sequence[RunRecord]) -> RunRecord:
+    """Return the run with the highest accuracy on validation images."""
+    return max(records, key=validation_accuracy)
+
+
+def fewest_epochs(records: Sequence[RunRecord]) -> RunRecord:
+    """Return the shortest run that reaches the paper's accuracy, else the most accurate one."""
+    enough = [r for r in records if validation_accuracy(r) >= PAPER_ACCURACY[r.config.model]]
+    if not enough:
+        return most_accurate(records)
+    return min(enough, key=lambda record: record.config.epochs)
+
+
+def validation_accuracy(record: RunRecord) -> float:
+    """Return the accuracy on validation images after the last epoch."""
+    return record.history[-1].validation_accuracy
+
+
+CHOSEN = MappingProxyType(
+    {
+        # 30 runs each, on all 60,000 training images; test images are used once. Reduced 18.
+        "recipe": ("recipe-search", most_accurate),  # what nets of these sizes can reach
+        "quick": ("quick-search", fewest_epochs),  # the paper's accuracies in a fraction of time
+    }
+)
+"""Families whose settings a search decides: its name, and how it is read."""
+
+STUDY = (
+    *("paper", "split", "folds", "ablations", "augment", "recipe-search", "recipe"),
+    *("quick-search", "quick", "sensitivity"),
+)
+"""All families, in the order in which they are trained."""
+
+PROFILES = MappingProxyType(
+    {
+        "smoke": "shortened runs that show in a minute and a half whether everything works",
+        "paper": "the paper's protocol, one run a model",
+        "study": "all families of runs, or those that --families names",
+    }
+)
+SMOKE = {"train_images": 640, "test_images": 500, "max_epochs": 2}
 
 
 def plan(
@@ -43,30 +245,90 @@ def plan(
     *,
     models: str = "",
     seeds: str = "",
+    families: str = "",
     device: str = "cpu",
-    engine: str = "eager",
     precision: str = "fp32",
+    records: Sequence[RunRecord] = (),
 ) -> list[RunConfig]:
-    """Return the runs of a profile, model by model in the paper's order.
-
-    `models` and `seeds` as on the command line; empty means all, or the profile's own. The engine
-    `auto` becomes, for each run, the one that is faster for it here. Raises `UserError` for
-    anything unknown.
-    """
+    """Return the runs of a profile; takes what `plan_families` takes."""
+    how = {"device": device, "precision": precision}
+    if profile == "study" or families:
+        found = plan_families(families, models=models, seeds=seeds, records=records, **how)
+        return [config for configs in found.values() for config in configs]
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
-    chosen = PROFILES[profile]
-    how = {
-        "device": device,
-        "engine": "eager" if engine == "auto" else engine,
-        "precision": precision,
-    }
-    configs = [
-        make_config(model=model, seed=seed, **how, **chosen.settings)
+    settings = SMOKE if profile == "smoke" else {}
+    return [
+        make_config(model=model, seed=seed, **how, **settings)
         for model in parse_models(models)
-        for seed in parse_seeds(seeds or chosen.seeds)
+        for seed in parse_seeds(seeds or "0")
     ]
-    return [resolve_auto(config) for config in configs] if engine == "auto" else configs
+
+
+def plan_families(
+    families: str = "",
+    *,
+    models: str = "",
+    seeds: str = "",
+    records: Sequence[RunRecord] = (),
+    **how: str,
+) -> dict[str, list[RunConfig]]:
+    """Return the runs of each family, model by model in the paper's order.
+
+    `models`, `seeds` and `families` as on the command line; empty means all, or a family's own
+    seeds. A GPU gets every run, a processor the reduced number; the paper's family belongs to a
+    processor and is left to it unless it is named. What a search decides is read in `records`, and
+    left out for a model whose search is not whole. Raises `UserError` for anything unknown.
+    """
+    on_gpu = how.get("device", "cpu") == "cuda"
+    names = [name.strip() for name in families.split(",")] if families.strip() else STUDY[on_gpu:]
+    for name in names:
+        if name not in STUDY:
+            raise UserError(f"families: unknown {name!r}; allowed: {', '.join(STUDY)}")
+    chosen = parse_models(models)
+    found: dict[str, list[RunConfig]] = {}
+    for name in sorted(set(names), key=STUDY.index):
+        if name in FAMILIES:
+            found[name] = runs_of(FAMILIES[name], seeds, how, full=on_gpu)
+        else:
+            found[name] = runs_chosen(name, seeds, how, records, full=on_gpu)
+        found[name] = [
+            config for model in chosen for config in found[name] if config.model == model
+        ]
+    return found
+
+
+def runs_of(family: Family, seeds: str, how: Settings, *, full: bool) -> list[RunConfig]:
+    """Return a family's runs, all or the reduced number."""
+    family = family if full else replace(family, **family.reduced)
+    return [
+        make_config(
+            model=variant.model, seed=seed, **{**family.settings, **variant.settings, **fold, **how}
+        )
+        for variant in family.variants
+        for seed in parse_seeds(seeds or family.seeds)
+        for fold in family.folds
+    ]
+
+
+def runs_chosen(
+    name: str, seeds: str, how: Settings, records: Sequence[RunRecord], *, full: bool
+) -> list[RunConfig]:
+    """Return the runs with the settings that the family's search found best for each model."""
+    search, choose = CHOSEN[name]
+    by_name = {record.name: record for record in records}
+    found = []
+    for model in MODELS:
+        tried = [c for c in runs_of(FAMILIES[search], "", how, full=full) if c.model == model]
+        if not all(config.name in by_name for config in tried):
+            continue
+        best = choose([by_name[config.name] for config in tried]).config
+        settings = best.model_dump(exclude_defaults=True, exclude={"seed", *SEARCH, *how, "stops"})
+        found += [
+            make_config(**settings, **how, seed=seed)
+            for seed in parse_seeds(seeds or ("0-4" if full else "0-2"))
+        ]
+    return found
 
 
 def parse_models(text: str) -> list[str]:
@@ -79,19 +341,14 @@ def parse_models(text: str) -> list[str]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Return the seeds of a text like `0-4,7`, each once, ascending."""
+    """Return the seeds of a text like `0-4,7`, each once, ascending; a thousand at most."""
     seeds: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,10})(?:\s*-\s*(\d{1,10}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not first <= last <= MAX_SEED or last - first >= 10_000:
+        if not first <= last <= MAX_SEED or last - first >= MOST_SEEDS:
             raise UserError(f"seeds: cannot read {part.strip()!r}; allowed: e.g. 0 or 0-4,7")
         seeds |= set(range(first, last + 1))
+    if len(seeds) > MOST_SEEDS:
+        raise UserError(f"seeds: {len(seeds)} of them; allowed: {MOST_SEEDS} at most")
     return sorted(seeds)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,19 +1,18 @@
 """The spine: one `RunConfig` in, one finished run out. Not here: which runs, where, or storage."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmnist_lib.training.checkpoint import Checkpoint
-from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.cost import checkpoint_bytes, count_macs
 from fmnist_lib.data.fashion_mnist import Dataset, load
-from fmnist_lib.runs.environment import describe_environment, ended, peak_memory_mib
-from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.models import build_model
 from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import checkpoint_bytes, count_macs
+from fmnist_lib.runs.environment import describe_environment, ended, peak_memory_mib
 from fmnist_lib.runs.record import (
     Arrays,
     EpochRow,
@@ -22,63 +21,82 @@ from fmnist_lib.runs.record import (
     StopResult,
     digest_arrays,
     digest_json,
+    metrics_of,
 )
+from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.loop import (
-    EarlyStopping,
     Parts,
-    Row,
+    Steps,
+    Trainer,
     evaluate,
+    finish,
     keep_freed_memory,
+    on_time,
     one_thread,
     place_model,
     predict,
     split_parts,
     train,
 )
+from fmnist_lib.training.metrics import confusion_matrix
+from fmnist_lib.training.stopping import EarlyStopping, Row
 
-TIMES = {"train_seconds", "inference_ms"}
+
+def run_experiment(config: RunConfig, **given: Any) -> RunOutput:  # noqa: ANN401, as run_steps
+    """Train one model alone in this process; takes what `run_steps` takes.
+
+    Raises `NonFiniteLossError`, `OutOfTimeError`.
+    """
+    keep_freed_memory()
+    with one_thread():
+        return finish(on_time(run_steps(config, **given), given.get("deadline", math.inf)))
 
 
-def run_experiment(
+def run_steps(
     config: RunConfig,
     *,
     data: Dataset | None = None,
     on_epoch: Callable[[Row], None] = lambda row: None,
     checkpoints: Path | None = None,
-) -> RunOutput:
+    deadline: float = math.inf,
+    trainer: type[Trainer] = Trainer,
+    runs_beside: int | None = None,
+) -> Steps[RunOutput]:
     """Train one model from its seed and return its record, predictions and weights.
 
-    Where the folder `checkpoints` holds one of this run, training goes on from it; one is left
-    there after every epoch, and whoever stores the run removes it. `on_epoch` is called after every
-    epoch with its metrics. Raises `NonFiniteLossError`.
+    Where the folder `checkpoints` holds one of this run, training goes on from it; whoever stores
+    the run removes what is left there. `on_epoch` is called with the metrics of each epoch,
+    `deadline` is one of `time.monotonic`, and the record says how many `runs_beside` it shared the
+    device. Yields now and then. Raises `NonFiniteLossError`, `OutOfTimeError`.
     """
-    keep_freed_memory()
-    with one_thread():
-        environment = describe_environment()
-        data = data or load(train_images=config.train_images, test_images=config.test_images)
-        torch.manual_seed(config.seed)
-        model = place_model(build_model(config.model, **config.model_options), config)
-        parts = split_parts(data, config)
-        history, rules = train(
-            model, parts, config, on_epoch=on_epoch, **going_on(checkpoints, config)
-        )
-        rows = [EpochRow(**row) for row in history]
-        kept = {rule.rule.name: keep(rule, rows, model, parts) for rule in rules}
-        record = RunRecord(
-            name=config.name,
-            key=config.key,
-            config=config,
-            parameters=count_parameters(model),
-            macs=count_macs(config.model, config.model_options),
-            checkpoint_bytes=checkpoint_bytes(model),
-            peak_memory_mib=peak_memory_mib(),
-            history=rows,
-            stops={name: result for name, (result, _, _) in kept.items()},
-            environment=ended(environment),
-            result_digest=digest_json(
-                [metrics_of(rows), *(kept[name][0].digest for name in sorted(kept))]
-            ),
-        )
+    gpu = torch.cuda.get_device_name() if config.device == "cuda" else None
+    about = {"gpu": gpu, "runs_beside": runs_beside}
+    environment = describe_environment().model_copy(update=about)
+    data = data or load(train_images=config.train_images, test_images=config.test_images)
+    torch.manual_seed(config.seed)
+    model = place_model(build_model(config.model, **config.model_options), config)
+    parts = split_parts(data, config)
+    checkpoint = Checkpoint(checkpoints, config) if checkpoints else None
+    going_on = {"state": checkpoint.load(), "on_state": checkpoint.save} if checkpoint else {}
+    at_work = trainer(model, parts, config)
+    history, rules = yield from train(at_work, on_epoch=on_epoch, deadline=deadline, **going_on)
+    rows = [EpochRow(**row) for row in history]
+    kept = {rule.rule.name: keep(rule, rows, at_work.evaluated, parts) for rule in rules}
+    record = RunRecord(
+        name=config.name,
+        key=config.key,
+        config=config,
+        parameters=count_parameters(model),
+        macs=count_macs(config.model, config.model_options),
+        checkpoint_bytes=checkpoint_bytes(model),
+        peak_memory_mib=peak_memory_mib(),
+        history=rows,
+        stops={name: result for name, (result, _, _) in kept.items()},
+        environment=ended(environment),
+        result_digest=digest_json(
+            [metrics_of(rows), *(kept[name][0].digest for name in sorted(kept))]
+        ),
+    )
     return RunOutput(
         record,
         predictions={name: predictions for name, (_, predictions, _) in kept.items()},
@@ -86,66 +104,56 @@ def run_experiment(
     )
 
 
-def going_on(checkpoints: Path | None, config: RunConfig) -> dict[str, Any]:
-    """Return what `train` needs to go on from a checkpoint, and to leave one."""
-    if checkpoints is None:
-        return {}
-    checkpoint = Checkpoint(checkpoints, config)
-    return {"state": checkpoint.load(), "on_state": checkpoint.save}
-
-
 def keep(
-    rule: EarlyStopping,
-    rows: list[EpochRow],
-    model: torch.nn.Module,
-    parts: Parts,
+    rule: EarlyStopping, rows: list[EpochRow], model: torch.nn.Module, parts: Parts
 ) -> tuple[StopResult, Arrays, Arrays]:
     """Return what a rule keeps: the result at its best epoch, predictions and weights."""
     model.load_state_dict(rule.weights)
     best = rows[rule.best_epoch - 1]
     trained = evaluate(model, parts.train)
-    labels = parts.test[1].cpu()
-    predictions = summarise(predict(model, parts.test), labels)
+    predictions = summarise(model, parts)
     weights = {name: tensor.cpu().numpy() for name, tensor in rule.weights.items()}
     predicted = torch.from_numpy(predictions["predicted"])
     hashes = {
         "weights_sha256": digest_arrays(weights),
         "predictions_sha256": digest_arrays(predictions),
     }
+    copied = (
+        "train_loss",
+        "train_accuracy",
+        *(f"{split}_{name}" for split in parts.held for name in ("loss", "accuracy")),
+    )
     result = StopResult(
         rule=rule.rule,
         fired=rule.fired,
         best_epoch=rule.best_epoch,
         epochs=rule.last_epoch,
-        train_loss=best.train_loss,
-        train_accuracy=best.train_accuracy,
         train_loss_eval=trained.mean_loss,
         train_accuracy_eval=trained.accuracy,
-        test_loss=best.test_loss,
-        test_accuracy=best.test_accuracy,
-        validation_loss=best.validation_loss,
-        validation_accuracy=best.validation_accuracy,
-        confusion=confusion_matrix(labels, predicted).tolist(),
+        confusion=confusion_matrix(parts.test[1].cpu(), predicted).tolist(),
         digest=digest_json([metrics_of(rows[: rule.last_epoch]), hashes]),
+        **{name: getattr(best, name) for name in copied},
         **hashes,
     )
     return result, predictions, weights
 
 
-def summarise(probabilities: torch.Tensor, labels: torch.Tensor) -> Arrays:
-    """Return predicted class, its probability and the true class's, one entry an image.
+def summarise(model: torch.nn.Module, parts: Parts) -> Arrays:
+    """Return predicted class, its probability and the true class's, one entry a test image.
 
-    Probabilities are float16: enough for ranking and calibration, and a fifth of the size.
+    Those of the images of a fold have names that begin with `fold_`. Probabilities are float16:
+    enough for ranking and calibration, and a fifth of the size.
     """
-    probability, predicted = probabilities.max(1)
-    true = probabilities.gather(1, labels[:, None]).squeeze(1)
-    return {
-        "predicted": predicted.to(torch.uint8).numpy(),
-        "probability": probability.half().numpy(),
-        "probability_of_true": true.half().numpy(),
-    }
-
-
-def metrics_of(rows: list[EpochRow]) -> list[dict]:
-    """Return the history without its times: what must be equal when a run is repeated."""
-    return [row.model_dump(exclude=TIMES) for row in rows]
+    arrays: Arrays = {}
+    for split in (name for name in parts.held if name != "validation"):
+        labels = parts.held[split][1].cpu()
+        probabilities = predict(model, parts.held[split])
+        probability, predicted = probabilities.max(1)
+        true = probabilities.gather(1, labels[:, None]).squeeze(1)
+        prefix = "" if split == "test" else f"{split}_"
+        arrays |= {
+            f"{prefix}predicted": predicted.to(torch.uint8).numpy(),
+            f"{prefix}probability": probability.half().numpy(),
+            f"{prefix}probability_of_true": true.half().numpy(),
+        }
+    return arrays

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import pickle
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,32 @@ from fmnist_lib.runs.environment import code_sha256
 from fmnist_lib.runs.store import set_aside, write_atomically
 from fmnist_lib.training.loop import State
 
+EVERY_SECONDS = 30  # writing after each epoch would cost a fast run more than its training
+
 
 class Checkpoint:
     """One run's checkpoint file in a folder."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         self.path = folder / f"{config.name}.pt"
+        self.saved = time.monotonic()
         self.identity = {
             "key": config.key,
-            "rules": [stop.name for stop in config.stops],
+            "rules": [stop.name for stop in config.rules],
             "training code": code_sha256(),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
         self.writable = True
 
-    def save(self, state: State) -> None:
-        """Replace the file. A disk that refuses is named once: the run goes on without."""
+    def save(self, state: State, now: bool = True) -> None:
+        """Replace the file, if it is not of the last half minute or must be written `now`.
+
+        A disk that refuses is named once: the run goes on without.
+        """
+        if not now and time.monotonic() - self.saved < EVERY_SECONDS:
+            return
+        self.saved = time.monotonic()
         content = io.BytesIO()
         torch.save(state, content)
         payload = content.getvalue()

@@ -1,0 +1,62 @@
+"""Augmentation of a whole epoch, on the images' device. Not here: the splits, the loss of MixUp.
+
+Everything is a pure function of seed and epoch, and drawn on the CPU: a run that goes on after an
+interruption sees the same images, and so does one on another device.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fmnist_lib.data.splits import derive_seed
+
+SHIFT = 2  # pixels at most, in each direction
+MIXUP_ALPHA = 0.2  # of the Beta distribution (Zhang et al. 2018, section 3: 0.1 to 0.4)
+
+
+def augment_epoch(images: Tensor, kind: str, background: float, *, seed: int, epoch: int) -> Tensor:
+    """Return the images (N, 1, 28, 28) as one epoch sees them.
+
+    With `flip` half of them are mirrored left to right, with `shift` each is moved by up to two
+    pixels each way and the `background` moves in; `flip+shift` does both.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch, "augmentation"))
+    if "flip" in kind:
+        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(_to(mirrored, images)[:, None, None, None], images.flip(3), images)
+    if "shift" in kind:
+        offsets = torch.randint(0, 2 * SHIFT + 1, (len(images), 2), generator=generator)
+        images = shift(images, _to(offsets, images), background)
+    return images
+
+
+def shift(images: Tensor, offsets: Tensor, background: float) -> Tensor:
+    """Return images (N, 1, H, W) cut at `offsets` (N, 2), 0 to 4, out of a frame of background."""
+    height, width = images.shape[2:]
+    framed = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT), value=background)  # (N, 1, H + 4, W + 4)
+    rows = offsets[:, :1] + torch.arange(height, device=images.device)  # (N, H)
+    columns = offsets[:, 1:] + torch.arange(width, device=images.device)  # (N, W)
+    cut = framed.gather(2, rows[:, None, :, None].expand(-1, 1, -1, framed.shape[3]))
+    return cut.gather(3, columns[:, None, None, :].expand(-1, 1, height, -1))
+
+
+def mixing_weights(steps: int, *, seed: int, epoch: int) -> Tensor:
+    """Return for each step of an epoch the weight of an image against its partner, (steps,)."""
+    random = np.random.default_rng(derive_seed(seed, epoch, "mixup"))
+    return torch.from_numpy(random.beta(MIXUP_ALPHA, MIXUP_ALPHA, steps)).float()
+
+
+def mix(images: Tensor, weight: Tensor) -> Tensor:
+    """Return each image of a batch (B, 1, 28, 28) mixed with the one before it.
+
+    The batch's order is random already, so that neighbours are as good as partners drawn anew.
+    """
+    return weight * images + (1 - weight) * images.roll(1, 0)
+
+
+def _to(drawn: Tensor, images: Tensor) -> Tensor:
+    """Bring what was drawn to the images, without waiting for a GPU."""
+    if images.is_cuda:
+        drawn = drawn.pin_memory()
+    return drawn.to(images.device, non_blocking=True)

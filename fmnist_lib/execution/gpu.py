@@ -1,0 +1,97 @@
+"""Many runs share one GPU: each has its own stream, and this one process feeds them in turn."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from fmnist_lib.data.fashion_mnist import Dataset, load
+from fmnist_lib.execution.here import OnEpoch, Outcome
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.run import run_steps
+from fmnist_lib.training.loop import Steps, keep_freed_memory, on_time, one_thread
+from fmnist_lib.training.side_by_side import SideBySide, exact_arithmetic
+
+
+@dataclass
+class Going:
+    """A run under way, and the stream that its work is queued in."""
+
+    config: RunConfig
+    steps: Steps[RunOutput]
+    stream: "torch.cuda.Stream | None"
+
+    def turn(self) -> Outcome | None:
+        """Let the run go on until it waits for the GPU; return its outcome once there is one."""
+        try:
+            with on_stream(self.stream):
+                next(self.steps)
+        except StopIteration as end:
+            return end.value
+        except Exception as error:  # it ends alone: the other runs go on
+            return error
+        return None
+
+
+def run_side_by_side(
+    configs: Sequence[RunConfig],
+    *,
+    jobs: int,
+    on_epoch: OnEpoch,
+    checkpoints: Path | None = None,
+    deadline: float = math.inf,
+) -> Iterator[tuple[RunConfig, Outcome]]:
+    """Yield each run with its output, or with the error that ended it, as they finish.
+
+    At most `jobs` at once. Their results do not depend on how many.
+    """
+    keep_freed_memory()
+    exact_arithmetic()
+    waiting, going = deque(configs), deque[Going]()
+    beside = min(jobs, len(configs)) - 1
+    with one_thread():
+        while waiting or going:
+            while waiting and len(going) < jobs:
+                config = waiting.popleft()
+                steps = run_steps(
+                    config,
+                    data=data_on(config.device, config.train_images, config.test_images),
+                    on_epoch=lambda row, name=config.name: on_epoch(name, row),
+                    checkpoints=checkpoints,
+                    deadline=deadline,
+                    trainer=SideBySide,
+                    runs_beside=beside,
+                )
+                stream = torch.cuda.Stream() if config.device == "cuda" else None
+                going.append(Going(config, on_time(steps, deadline), stream))
+            run = going.popleft()
+            outcome = run.turn()
+            if outcome is None:
+                going.append(run)
+            else:
+                yield run.config, outcome
+
+
+def on_stream(stream: "torch.cuda.Stream | None") -> AbstractContextManager:
+    """Have what follows queued in a stream; on a CPU there are none."""
+    return torch.cuda.stream(stream) if stream else nullcontext()
+
+
+@cache
+def data_on(device: str, train_images: int | None, test_images: int | None) -> Dataset:
+    """Return the data with its images on the device, once for all runs; labels stay here."""
+    data = load(train_images=train_images, test_images=test_images)
+    moved = replace(
+        data,
+        train_images=data.train_images.to(device),
+        test_images=data.test_images.to(device),
+    )
+    if device == "cuda":
+        torch.cuda.synchronize()  # the runs' streams do not wait for this one
+    return moved

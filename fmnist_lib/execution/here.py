@@ -1,0 +1,133 @@
+"""Many runs become many records: trained wherever they are to be, stored as they finish."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmnist_lib.data.obtain import ensure_data
+from fmnist_lib.errors import FailedError
+from fmnist_lib.execution.progress import Progress
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.checkpoint import Checkpoint
+from fmnist_lib.training.loop import OutOfTimeError
+from fmnist_lib.training.stopping import Row
+
+OnEpoch = Callable[[str, Row], None]
+"""Called with a run's name and the metrics of an epoch it has finished."""
+
+Outcome = RunOutput | Exception
+
+JOBS_ON_GPU = 24  # runs side by side; measured best on one card (`benchmarks/README.md`)
+
+
+@dataclass
+class Trained:
+    """What came of a call: the errors of runs that failed, by name, and what ran out of time."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+
+def train_and_store(
+    configs: Sequence[RunConfig],
+    store: RunStore,
+    *,
+    jobs: int = 1,
+    scheduler: str = "",
+    minutes: float | None = None,
+    keep_going: bool = True,
+    with_weights: bool = True,
+) -> Trained:
+    """Train runs, `jobs` side by side or on the cluster of `scheduler`; store each as it finishes.
+
+    They start in this order, leave
+    checkpoints in the store's folder and go on from them; after `minutes` all have stopped in good
+    order. Raises `FailedError` at the first run that fails unless it is to `keep_going`, and where
+    a record cannot be stored.
+    """
+    came_of_it = Trained()
+    checkpoints = store.folder / "checkpoints"
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    with Progress(configs) as progress:
+        outcomes = run_many(
+            configs,
+            jobs=jobs,
+            on_epoch=progress.epoch,
+            scheduler=scheduler,
+            checkpoints=checkpoints,
+            deadline=deadline,
+        )
+        for config, outcome in outcomes:
+            if isinstance(outcome, OutOfTimeError):
+                came_of_it.unfinished.append(config.name)
+            elif isinstance(outcome, Exception):
+                fault = f"{type(outcome).__name__}: {' '.join(str(outcome).split())}"
+                came_of_it.failures[config.name] = fault
+                if not keep_going:
+                    raise FailedError(f"{config.name}: {fault}")
+                progress.say(f"failed: {config.name}: {fault}")
+            else:
+                store.write(outcome, with_weights=with_weights)
+                Checkpoint(checkpoints, config).remove()
+                progress.finish(outcome.record)
+    return came_of_it
+
+
+def run_many(
+    configs: Sequence[RunConfig],
+    *,
+    jobs: int,
+    on_epoch: OnEpoch,
+    scheduler: str = "",
+    checkpoints: Path | None = None,
+    deadline: float = math.inf,
+) -> Iterator[tuple[RunConfig, Outcome]]:
+    """Yield each run with its output, or with the error that ended it, as they finish.
+
+    Started in this order. The results depend neither on `jobs` nor on where the runs happen.
+    Raises `FailedError`, `UserError`.
+    """
+    if not configs:
+        return
+    ensure_data()  # once, before several workers ask for it
+    if scheduler or (configs[0].device != "cuda" and min(jobs, len(configs)) > 1):
+        from fmnist_lib.execution.local import run_on_cluster  # what follows needs no Dask
+
+        yield from run_on_cluster(
+            configs,
+            jobs=jobs,
+            on_epoch=on_epoch,
+            scheduler=scheduler,
+            checkpoints=checkpoints,
+            deadline=deadline,
+        )
+    elif configs[0].device == "cuda":
+        from fmnist_lib.execution.gpu import run_side_by_side
+
+        yield from run_side_by_side(
+            configs, jobs=jobs, on_epoch=on_epoch, checkpoints=checkpoints, deadline=deadline
+        )
+    else:
+        yield from run_here(configs, on_epoch, checkpoints, deadline)
+
+
+def run_here(
+    configs: Sequence[RunConfig], on_epoch: OnEpoch, checkpoints: Path | None, deadline: float
+) -> Iterator[tuple[RunConfig, Outcome]]:
+    """Carry out runs one after another in this process."""
+    for config in configs:
+        try:
+            outcome: Outcome = run_experiment(
+                config,
+                on_epoch=lambda row, name=config.name: on_epoch(name, row),
+                checkpoints=checkpoints,
+                deadline=deadline,
+            )
+        except Exception as error:  # the caller decides whether the other runs go on
+            outcome = error
+        yield config, outcome

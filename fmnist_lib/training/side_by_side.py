@@ -1,0 +1,166 @@
+"""The same training as a chain of recorded launches, so that many runs share one GPU.
+
+A small network leaves a GPU idle while the host prepares its next kernel. Here whole groups of
+steps are recorded once as CUDA graphs, which read the buffers of `Trainer` and are replayed on a
+stream of the run's own. The host feeds many runs in turn (`execution.gpu`). Results do not depend
+on how many: cuDNN is told to be deterministic, and each run has its own generator for dropout.
+
+On a CPU nothing can be recorded, and a replay does the work itself: so everything here but the
+recording is tested without a GPU.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.training.loop import Parts, State, Steps, Trainer, batches, sums_of_batch
+from fmnist_lib.training.metrics import Sums
+
+STEPS_A_GRAPH = 16  # fewer leave the host too little time for the other runs
+EVALUATION_BATCH = 1000  # images
+IN_FLIGHT = 2  # launches of a run: with a queue full of them the host would wait for this run alone
+
+Launch = Callable[[], None]
+
+
+def exact_arithmetic() -> None:
+    """Have the GPU give the same bits every time, in single precision throughout."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+class SideBySide(Trainer):
+    """A run that never makes the host wait. Work with it while its stream is the current one."""
+
+    def __init__(self, model: nn.Module, parts: Parts, config: RunConfig) -> None:
+        super().__init__(model, parts, config)
+        self.on_gpu = self.labels.is_cuda
+        self.tallies = {
+            split: torch.zeros(-(-len(labels) // EVALUATION_BATCH), 2, device=labels.device)
+            for split, (_, labels) in parts.held.items()
+        }
+        if self.on_gpu:
+            self.dropout = torch.cuda.default_generators[
+                self.labels.device.index or 0
+            ].clone_state()
+        untouched = _copied(super().state())
+        self._warm_up()
+        train, evaluate = self.model.train, self.evaluated.eval
+        self.many = self._record(train, lambda: self._full_steps(STEPS_A_GRAPH))
+        self.one = self._record(train, lambda: self._full_steps(1))
+        self.short = self._record(train, lambda: self.step(self.last))
+        self.evaluations = {
+            split: self._record(evaluate, lambda split=split: self._tally(split))
+            for split in parts.held
+        }
+        self.restore(untouched)
+
+    def _warm_up(self) -> None:
+        """Let libraries and the optimiser's state come to be before anything is recorded."""
+        self.model.train()
+        for _ in range(3):
+            self.step(self.order[0] if self.full else self.last)
+            self.position.zero_()
+        self.evaluated.eval()
+        for split in self.parts.held:
+            self._tally(split)
+
+    def _full_steps(self, count: int) -> None:
+        for _ in range(count):
+            self.step(self.next_batch())
+
+    @torch.no_grad()
+    def _tally(self, split: str) -> None:
+        part = batches(self.parts.held[split], EVALUATION_BATCH)
+        rows = [sums_of_batch(self.evaluated, images, labels) for images, labels in part]
+        self.tallies[split].copy_(torch.stack(rows))
+
+    def _record(self, mode: Callable[[], nn.Module], work: Launch) -> Launch:
+        """Return what does the work again, on the same buffers, with the model in this mode."""
+        if not self.on_gpu:
+
+            def launch() -> None:
+                mode()
+                work()
+
+            return launch
+        mode()
+        shared = torch.cuda.default_generators[self.labels.device.index or 0]
+        others = shared.graphsafe_get_state()
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.dropout)
+        shared.graphsafe_set_state(self.dropout)  # dropout draws from the default generator alone
+        try:
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+                work()
+        finally:
+            shared.graphsafe_set_state(others)
+        return graph.replay
+
+    def restore(self, state: State) -> None:
+        """Go on from a state, in place: what is recorded goes on reading the same memory."""
+        self.model.load_state_dict(state["model"])
+        if self.averaged:
+            self.evaluated.load_state_dict(state["averaged"])
+        own = self.optimizer.state_dict()["state"]
+        for index, tensors in own.items():
+            for name, tensor in tensors.items():
+                saved = state["optimizer"].get(index, {}).get(name)
+                tensor.zero_() if saved is None else tensor.copy_(saved)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Seed this run's own generator."""
+        self.dropout.manual_seed(seed) if self.on_gpu else super().seed_dropout(seed)
+
+    def bring(self, tensor: Tensor) -> Tensor:
+        """Return a tensor on the run's device without waiting for it to get there."""
+        if not self.on_gpu:
+            return super().bring(tensor)
+        return tensor.pin_memory().to(self.labels.device, non_blocking=True)
+
+    def train_epoch(self, epoch: int) -> Steps[Sums]:
+        """Train on every image once, as `Trainer` does; yield while the GPU is at it."""
+        self.begin_epoch(epoch)
+        groups, rest = divmod(self.full, STEPS_A_GRAPH)
+        launches = [self.many] * groups + [self.one] * rest
+        sums = yield from self._run(launches + [self.short] * bool(len(self.last)), self.sums)
+        return self.running_sums(sums, epoch)
+
+    def evaluate(self, split: str) -> Steps[Sums]:
+        """Return the sums over the images of a held-out part."""
+        tally = yield from self._run([self.evaluations[split]], self.tallies[split])
+        loss, correct = tally.double().sum(0).tolist()
+        return Sums(loss, int(correct), len(self.parts.held[split][1]))
+
+    def _run(self, launches: Sequence[Launch], result: Tensor) -> Steps[Tensor]:
+        """Launch one after another, few at a time; return a copy of the result on the host."""
+        flying: deque[torch.cuda.Event] = deque()
+        for launch in launches:
+            while len(flying) == IN_FLIGHT:
+                if flying[0].query():
+                    flying.popleft()
+                else:
+                    yield
+            launch()
+            if self.on_gpu:
+                flying.append(torch.cuda.current_stream().record_event())
+            yield
+        if not self.on_gpu:
+            return result.clone()
+        host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        host.copy_(result, non_blocking=True)  # into pageable memory the host would wait
+        done = torch.cuda.current_stream().record_event()
+        while not done.query():
+            yield
+        return host
+
+
+def _copied(value: object) -> object:
+    """Return a copy of nested dictionaries of tensors."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return value.clone() if isinstance(value, Tensor) else value
