@@ -1,6 +1,10 @@
 """The data: verified before use, normalised, split and ordered; the command that obtains it."""
 
+import ast
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +17,8 @@ from torchvision.datasets import FashionMNIST
 
 from fmnist_lib import paths
 from fmnist_lib.data import fashion_mnist as data
-from fmnist_lib.data import fetching
+from fmnist_lib.data import obtain, splits
+from fmnist_lib.data.__main__ import main
 from fmnist_lib.errors import UserError
 from fmnist_lib.runs import config
 
@@ -48,22 +53,19 @@ def test_load_normalises_as_torchvision_does(tiny):
 
 def test_load_verifies_each_file_once(tiny, monkeypatch):
     verified = []
-    digest = hashlib.file_digest
-
-    def counted(file, name):
-        verified.append(file.name)
-        return digest(file, name)
-
-    monkeypatch.setattr(fetching.hashlib, "file_digest", counted)
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(
+        obtain.hashlib, "sha256", lambda file: verified.append(file) or sha256(file)
+    )
     data.load(tiny.root)
-    assert sorted(verified) == sorted(str(tiny.raw / name) for name in data.SHA256)
+    assert sorted(verified) == sorted(tiny.files.values())
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_nothing_is_read_unverified(tiny, split):
     path = tiny.raw / TRAIN_IMAGES
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.warns(UserWarning, match=TRAIN_IMAGES), pytest.raises(data.DataError):
+    with pytest.raises(obtain.DataError, match=f"{TRAIN_IMAGES} is not"):
         data.raw_images(tiny.root, split)
 
 
@@ -85,7 +87,7 @@ def test_a_subset_that_does_not_exist_is_refused(tiny, count):
 
 def test_other_normalisation_constants_are_refused(tiny, monkeypatch):
     monkeypatch.setattr(data, "STD", data.STD + 0.0001)
-    with pytest.raises(data.DataError, match="standard deviation"):
+    with pytest.raises(obtain.DataError, match="standard deviation"):
         data.load(tiny.root)
 
 
@@ -106,11 +108,11 @@ def test_pixel_mean_std_by_hand():
 
 def test_batch_order_is_a_permutation_and_pure():
     torch.manual_seed(1)
-    first = data.batch_order(100, seed=3, epoch=7)
+    first = splits.batch_order(100, seed=3, epoch=7)
     state = torch.get_rng_state()
     torch.manual_seed(2)
     np.random.seed(2)
-    assert torch.equal(first, data.batch_order(100, seed=3, epoch=7))
+    assert torch.equal(first, splits.batch_order(100, seed=3, epoch=7))
     torch.manual_seed(1)
     assert torch.equal(state, torch.get_rng_state())  # nothing was drawn from the global generator
     assert first.dtype == torch.int64
@@ -119,22 +121,25 @@ def test_batch_order_is_a_permutation_and_pure():
 
 def test_batch_order_differs_by_seed_and_epoch():
     orders = {
-        tuple(data.batch_order(50, seed=seed, epoch=epoch).tolist())
+        tuple(splits.batch_order(50, seed=seed, epoch=epoch).tolist())
         for seed in range(5)
         for epoch in range(1, 6)
     }
     assert len(orders) == 25
 
 
-def test_batch_order_stays_what_it_was():
-    """The released results rest on it: a change needs a new TRAINING_VERSION."""
-    assert data.batch_order(10, seed=0, epoch=1).tolist() == [0, 2, 1, 8, 6, 9, 7, 4, 5, 3]
-    assert data.batch_order(10, seed=0, epoch=2).tolist() == [3, 6, 4, 8, 5, 1, 7, 9, 2, 0]
+def test_order_and_split_stay_what_they_were():
+    """The released results rest on them: a change needs a new TRAINING_VERSION."""
+    assert splits.derive_seed(0, 0, "") == 4334430513956379144
+    assert splits.batch_order(10, seed=0, epoch=1).tolist() == [0, 2, 1, 8, 6, 9, 7, 4, 5, 3]
+    assert splits.batch_order(10, seed=0, epoch=2).tolist() == [3, 6, 4, 8, 5, 1, 7, 9, 2, 0]
+    labels = torch.arange(3).repeat(4)
+    assert splits.stratified_split(labels, 6, seed=0)[1].tolist() == [0, 3, 4, 5, 10, 11]
 
 
 def test_derived_seeds_fit_torch_and_keep_streams_apart():
     seeds = [
-        data.derive_seed(seed, epoch, stream)
+        splits.derive_seed(seed, epoch, stream)
         for seed in (0, 1, 2**32, 2**32 + 1)
         for epoch in (0, 1, 2)
         for stream in ("", "a", "b", "ab")
@@ -146,12 +151,12 @@ def test_derived_seeds_fit_torch_and_keep_streams_apart():
 
 def test_derive_seed_refuses_negative_numbers():
     with pytest.raises(UserError, match="allowed are whole numbers from 0"):
-        data.derive_seed(-1, 0, "batch order")
+        splits.derive_seed(-1, 0, "batch order")
 
 
 def test_stratified_split_by_hand():
     labels = torch.tensor([0] * 6 + [1] * 3 + [2] * 1)
-    train, validation = data.stratified_split(labels, 5, seed=0)
+    train, validation = splits.stratified_split(labels, 5, seed=0)
     # exact shares 3.0, 1.5 and 0.5: the odd image goes to the lower label of the two
     assert labels[validation].bincount(minlength=3).tolist() == [3, 2, 0]
     assert labels[train].bincount(minlength=3).tolist() == [3, 1, 1]
@@ -165,7 +170,7 @@ def test_stratified_split_by_hand():
 def test_stratified_split_properties(labels, fraction, seed):
     labels = torch.tensor(labels)
     count = min(max(1, round(fraction * len(labels))), len(labels) - 1)
-    train, validation = data.stratified_split(labels, count, seed=seed)
+    train, validation = splits.stratified_split(labels, count, seed=seed)
     assert train.dtype == validation.dtype == torch.int64
     assert train.tolist() == sorted(train.tolist())
     assert validation.tolist() == sorted(validation.tolist())
@@ -174,26 +179,102 @@ def test_stratified_split_properties(labels, fraction, seed):
     for label in set(labels.tolist()):
         share = count * (labels == label).sum().item() / len(labels)
         assert abs((labels[validation] == label).sum().item() - share) < 1
-    again = data.stratified_split(labels, count, seed=seed)
+    again = splits.stratified_split(labels, count, seed=seed)
     assert torch.equal(again[1], validation)
 
 
 def test_stratified_split_depends_on_the_seed():
     labels = torch.arange(10).repeat(20)
-    splits = {tuple(data.stratified_split(labels, 50, seed=s)[1].tolist()) for s in range(5)}
-    assert len(splits) == 5
+    found = {tuple(splits.stratified_split(labels, 50, seed=s)[1].tolist()) for s in range(5)}
+    assert len(found) == 5
 
 
 @pytest.mark.parametrize("count", [0, -5, 10, 11])
 def test_stratified_split_refuses_an_empty_side(count):
     with pytest.raises(UserError, match=f"validation_images is {count}: allowed are 1 to 9"):
-        data.stratified_split(torch.arange(10), count, seed=0)
+        splits.stratified_split(torch.arange(10), count, seed=0)
 
 
 @pytest.mark.parametrize("labels", [torch.zeros(10), torch.zeros(5, 2, dtype=torch.int64)])
 def test_stratified_split_refuses_other_labels(labels):
     with pytest.raises(UserError, match="whole numbers in one dimension"):
-        data.stratified_split(labels, 3, seed=0)
+        splits.stratified_split(labels, 3, seed=0)
+
+
+# --- folds ---------------------------------------------------------------------------------------
+
+
+def deal(labels, *, fold=0, folds=5, partition=0, stopping_images=8):
+    return splits.stratified_folds(
+        labels, fold=fold, folds=folds, partition=partition, stopping_images=stopping_images
+    )
+
+
+def test_folds_by_hand():
+    labels = torch.arange(10).repeat(10)  # ten of each: 2 held out, 1 stops, 7 train
+    for fold in range(5):
+        train, stopping, held_out = deal(labels, fold=fold, stopping_images=10)
+        assert labels[train].bincount().tolist() == [7] * 10
+        assert labels[stopping].bincount().tolist() == [1] * 10
+        assert labels[held_out].bincount().tolist() == [2] * 10
+    uneven = torch.tensor([0] * 4 + [1] * 3)  # dealt card after card: 0 1 2 0, then 1 2 0
+    held_out = [uneven[deal(uneven, fold=k, folds=3, stopping_images=1)[2]] for k in range(3)]
+    assert [fold.tolist() for fold in held_out] == [[0, 0, 1], [0, 1], [0, 1]]
+
+
+@given(
+    labels=st.lists(st.integers(0, 9), min_size=4, max_size=60),
+    folds=st.integers(2, 6),
+    partition=st.integers(0, 2**40),
+    part=st.floats(0, 1),
+)
+def test_folds_properties(labels, folds, partition, part):
+    labels, folds = torch.tensor(labels), min(folds, len(labels))
+    smallest_rest = len(labels) - -(-len(labels) // folds)
+    count = min(max(1, round(part * smallest_rest)), smallest_rest - 1)
+    covered = []
+    for fold in range(folds):
+        parts = deal(labels, fold=fold, folds=folds, partition=partition, stopping_images=count)
+        assert all(part.dtype == torch.int64 for part in parts)
+        assert all(part.tolist() == sorted(part.tolist()) for part in parts)
+        assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))  # disjoint, all
+        assert len(parts[1]) == count
+        assert abs(len(parts[2]) - len(labels) / folds) < 1
+        for label in labels.unique():
+            each, held_out = (labels == label).sum() / folds, (labels[parts[2]] == label).sum()
+            assert abs(held_out - each) < 1
+        covered += parts[2].tolist()
+    assert sorted(covered) == list(range(len(labels)))  # each image is held out exactly once
+
+
+def test_folds_are_pure_and_depend_on_the_partition():
+    labels = torch.arange(10).repeat(20)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    once = deal(labels)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(once, deal(labels), strict=True))
+    assert len({tuple(deal(labels, partition=p)[2].tolist()) for p in range(5)}) == 5
+    # what is held out does not depend on how many stop; which stop depends on the fold
+    assert torch.equal(once[2], deal(labels, stopping_images=50)[2])
+    assert not torch.equal(once[1], deal(labels, fold=1)[1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fold": 5}, "fold 5 of 5"),
+        ({"fold": -1}, "fold -1 of 5"),
+        ({"folds": 1}, "fold 0 of 1"),
+        ({"folds": 51}, "allowed are 2 to 50"),
+        ({"partition": -1}, "partition -1"),
+        ({"stopping_images": 0}, "stopping_images is 0: allowed are 1 to 39"),
+        ({"stopping_images": 40}, "stopping_images is 40: allowed are 1 to 39"),
+    ],
+)
+def test_folds_refuse_nonsense(wrong, message):
+    with pytest.raises(UserError, match=message):
+        deal(torch.arange(10).repeat(5), **wrong)
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -201,41 +282,72 @@ def test_stratified_split_refuses_other_labels(labels):
 
 def test_command_names_what_it_obtained_and_is_short_when_all_is_there(place, capsys):
     place.fill(place.system)
-    assert data.main(["--root", str(place.root)]) == 0
+    assert main(["--root", str(place.root)]) == 0
     *obtained, last = capsys.readouterr().out.splitlines()
     assert len(obtained) == 4
-    for line, (name, digest) in zip(obtained, fetching.SHA256.items(), strict=True):
+    for line, (name, digest) in zip(obtained, obtain.SHA256.items(), strict=True):
         assert name in line
         assert digest in line
-    assert data.main(["--root", str(place.root)]) == 0
+    assert main(["--root", str(place.root)]) == 0
     assert capsys.readouterr().out.splitlines() == [last]
 
 
-def test_command_fails_with_one_line_and_status_2(tmp_path, capsys):
+@pytest.mark.parametrize("root", ["file", "file/below"])
+def test_command_fails_with_one_line_and_status_2(tmp_path, capsys, root):
     (tmp_path / "file").touch()
-    assert data.main(["--root", str(tmp_path / "file")]) == 2
+    assert main(["--root", str(tmp_path / root)]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith("error: cannot use the data folder")
     assert output.err.count("\n") == 1
 
 
+def test_command_as_a_user_types_it():
+    command = [sys.executable, "-m", "fmnist_lib.data"]
+    asked = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=paths.ROOT)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "--root" in asked.stdout
+    assert subprocess.run([*command, "--rot"], capture_output=True, cwd=paths.ROOT).returncode == 2
+
+
+@pytest.mark.parametrize("room", [data, obtain, splits])
+def test_a_worker_can_import_the_rooms_without_what_only_downloads_need(room):
+    tree = ast.parse(Path(room.__file__).read_text(encoding="utf-8"))
+    modules = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    for node in tree.body:
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    packages = {module.split(".")[0] for module in modules} - sys.stdlib_module_names
+    assert packages <= {"filelock", "fmnist_lib", "numpy", "torch"}
+
+
 # --- the real data, which the test command obtains first ---------------------------------------
 
 
-def test_torchvision_itself_opens_the_real_data():
-    train, test = FashionMNIST(paths.DATA, train=True), FashionMNIST(paths.DATA, train=False)
-    assert train.targets.bincount().tolist() == [6000] * 10
-    assert test.targets.bincount().tolist() == [1000] * 10
-    assert tuple(train.classes) == data.CLASS_NAMES
+@pytest.mark.parametrize(("split", "each"), [("train", 6000), ("test", 1000)])
+def test_the_real_images_are_what_torchvision_reads(split, each):
+    theirs = FashionMNIST(paths.DATA, train=split == "train")
+    images, labels = data.raw_images(split=split)
+    assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    assert torch.equal(images, theirs.data)
+    assert torch.equal(labels, theirs.targets)
+    assert labels.bincount().tolist() == [each] * 10
+    assert tuple(theirs.classes) == data.CLASS_NAMES
+
+
+def test_five_folds_of_the_real_labels():
+    labels = data.raw_images(split="train")[1]
+    parts = deal(labels, fold=4, partition=1, stopping_images=4800)
+    assert [len(part) for part in parts] == [43_200, 4_800, 12_000]
+    each = [labels[part].bincount().tolist() for part in parts]
+    assert each == [[4320] * 10, [480] * 10, [1200] * 10]
 
 
 def test_real_files_have_the_published_sizes():
-    assert {name: (paths.RAW / name).stat().st_size for name in data.SHA256} == fetching.BYTES
+    assert {name: (paths.RAW / name).stat().st_size for name in obtain.SHA256} == obtain.BYTES
 
 
 def test_one_hash_names_the_whole_data_set():
-    lines = "".join(f"{name} {digest}\n" for name, digest in data.SHA256.items())
+    lines = "".join(f"{name} {digest}\n" for name, digest in obtain.SHA256.items())
     assert hashlib.sha256(lines.encode()).hexdigest() == config.DATA_SHA256
 
 

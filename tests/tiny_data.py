@@ -48,7 +48,7 @@ class Place:
         self.system = folder / "system"
         self.mirror = folder / "mirror"
         self.programs = folder / "programs"
-        self.programs.mkdir()
+        self.programs.mkdir()  # empty: no apt-get
 
     def fill(self, folder: Path, *, gz: bool = False, **replaced: bytes | None) -> None:
         """Write the files into `folder`; `replaced` (dashes as underscores) differ or lack."""

@@ -1,7 +1,7 @@
 """The four files of FashionMNIST: obtained from whichever source has them, and verified.
 
-No byte is used before its SHA-256 was compared with the published content's. Not here: reading what
-is in the files (fashion_mnist).
+No byte is used before its SHA-256 was compared with the published content's.
+Not here: reading what is in the files (fashion_mnist).
 """
 
 import gzip
@@ -77,13 +77,9 @@ def from_debian(name: str, scratch: Path) -> Path:
     if not unpacked.exists():
         for folder in ("lists/partial", "cache/archives/partial"):
             (scratch / folder).mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["/bin/sh", "-c", FETCH_DEBIAN_PACKAGE],
-            cwd=scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,  # apt-get's progress
-            stderr=subprocess.PIPE,
-        )
+        script = ["/bin/sh", "-c", FETCH_DEBIAN_PACKAGE]
+        progress = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
+        done = subprocess.run(script, cwd=scratch, stdout=progress, stderr=subprocess.PIPE)
         if done.returncode:
             raise OSError(done.stderr.decode(errors="replace"))
     return _plain_or_gz(unpacked / name)
@@ -112,39 +108,35 @@ def ensure_data(root: Path | str = DATA) -> Path:
 def obtain_missing(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
     """Fetch what is missing or bad in `root/FashionMNIST/raw`; return the names of these files.
 
-    What is there already is verified on every call (55 MB); only the rest is fetched, from the
-    first of `sources` that has it. Files arrive by an atomic rename after verification, so a call
-    that was cut short goes on where it stopped. A bad file is replaced, with a warning; where that
-    fails it is kept aside as `<name>.bad`. Safe to call from several processes at once.
-
-    Raises:
-        DataError: no source could deliver; the message lists each with its reason.
-        UserError: the folder cannot be written.
+    What is there already is verified on every call (55 MB). Files arrive by an atomic rename after
+    verification, so a call that was cut short goes on where it stopped, and several processes may
+    call at once. A bad file is replaced, with a warning, or else kept aside as `<name>.bad`. Raises
+    DataError with each source's reason when none delivers, UserError when the folder is unusable.
     """
     raw = Path(root) / "FashionMNIST" / "raw"
     legacy = raw.parent / "processed"
     if (legacy / "training.pt").exists() and (legacy / "test.pt").exists():
         raise DataError(f"{legacy} is an old torchvision's unverified cache; delete that folder")
-    faults = {}
+    faults: dict[str, str] = {}
     try:
-        faults = _faults(raw)  # needs no lock, so a read-only copy of the data will do
-        if faults:
+        if faults := _faults(raw):  # needs no lock, so a read-only copy of the data will do
             raw.mkdir(parents=True, exist_ok=True)
             with FileLock(raw / ".lock"):
-                for left_by_a_killed_process in raw.glob(".incoming*"):
-                    shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
+                for left in raw.glob(".incoming*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
                 faults = _faults(raw)  # another process may have mended them meanwhile
-                _replace(faults, raw, sources)
+                _fetch(faults, raw, sources)
     except OSError as error:
-        needs = "; ".join(
-            ["it must be a folder that you may write", *filter(None, faults.values())]
-        )
-        raise UserError(f"cannot use the data folder {root}: {error}; {needs}") from error
+        needs = ["it must be a folder that you may write", *filter(None, faults.values())]
+        raise UserError(
+            f"cannot use the data folder {root}: {error}; {'; '.join(needs)}"
+        ) from error
     return list(faults)
 
 
-def _replace(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) -> None:
-    reasons: dict[str, str] = {}  # by source; none is asked again after it failed
+def _fetch(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) -> None:
+    """Ask the sources in turn for each file; none is asked again after it failed."""
+    reasons: dict[str, str] = {}
     # The scratch folder lies on the same disk, which makes the rename atomic.
     with TemporaryDirectory(prefix=".incoming", dir=raw, ignore_cleanup_errors=True) as scratch:
         for name, fault in faults.items():
@@ -168,11 +160,11 @@ def _replace(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]
 def _give_up(raw: Path, reasons: Mapping[str, str]) -> str:
     """Put bad files out of the way; return what is missing, and why, in one line."""
     faults = _faults(raw)
+    for name in filter(faults.get, faults):
+        (raw / name).replace(raw / f"{name}.bad")
+        faults[name] += f"; kept aside as {name}.bad"
     parts = [f"FashionMNIST cannot be obtained, missing {', '.join(faults)}"]
-    for name, fault in faults.items():
-        if fault:
-            (raw / name).replace(raw / f"{name}.bad")
-            parts.append(f"{fault}; it is kept aside as {name}.bad")
+    parts += filter(None, faults.values())
     parts += (f"{title}: {reason}" for title, reason in reasons.items())
     parts.append(f"by hand: put the decompressed files into {raw}, or try again with a network")
     return " | ".join(parts)
