@@ -19,7 +19,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install $(shell [ -t 2 ] || echo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-long smoke lab data lint check lock clean distclean moved
+.PHONY: help report test test-gpu test-long smoke lab data lint check lock clean distclean moved
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,8 +30,11 @@ report: data  ## train what is missing, write the report to build/paper/ (the ma
 test: lint data  ## lint and test everything, the notebooks included
 	@$(ONE_THREAD) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-test-long: data  ## the tests that take minutes each: runs killed at random, both engines
+test-long: data  ## the tests that take minutes each: runs killed at random
 	@$(ONE_THREAD) $(PY) -m pytest -m long $(ARGS)
+
+test-gpu: data  ## the tests that take an NVIDIA GPU; skipped, with the reason, where there is none
+	@$(PY) -m pytest -m gpu $(ARGS)
 
 smoke: data  ## the whole way in small: a draft report in build/smoke/
 	@$(PY) run_all.py --profile smoke $(ARGS)

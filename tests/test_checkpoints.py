@@ -16,10 +16,14 @@ from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import checkpoint as checkpoints_module
 from fmnist_lib.training.checkpoint import Checkpoint
-from fmnist_lib.training.engine import can_compile
 
 SHORT = {"train_images": 256, "test_images": 200, "max_epochs": 4}
 TWO_RULES = (Stop(patience=1), Stop(patience=3))
+
+
+@pytest.fixture(autouse=True)
+def _after_every_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoints_module, "EVERY_SECONDS", 0)
 
 
 class StoppedError(Exception):
@@ -144,6 +148,8 @@ import json, sys, warnings
 from pathlib import Path
 from fmnist_lib.runs.config import make_config, Stop
 from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.training import checkpoint
+checkpoint.EVERY_SECONDS = 0
 settings = json.loads(sys.argv[1])
 stops = tuple(Stop(**stop) for stop in settings.pop("stops"))
 config = make_config(stops=stops, **settings)
@@ -180,10 +186,9 @@ def kill_until_done(settings, folder, generator, *, longest):
     raise AssertionError("the run never finished")
 
 
-def killed_settings(model, engine):
+def killed_settings(model):
     return {
         "model": model,
-        "engine": engine,
         "train_images": 2000,
         "test_images": 500,
         "max_epochs": 6,
@@ -192,7 +197,7 @@ def killed_settings(model, engine):
 
 
 def test_a_killed_run_ends_like_one_never_disturbed(tmp_path):
-    settings = killed_settings("lenet5", "eager")
+    settings = killed_settings("lenet5")
     whole = finish(settings)
     process = start(settings, tmp_path)
     deadline = time.monotonic() + 120
@@ -207,11 +212,8 @@ def test_a_killed_run_ends_like_one_never_disturbed(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("model", ["lenet5", "baseline_cnn", "vit_tiny"])
-@pytest.mark.parametrize("engine", ["eager", "compiled"])
-def test_a_run_killed_at_random_moments_ends_the_same(tmp_path, model, engine, seed):
-    if engine == "compiled" and not can_compile():
-        pytest.skip("no C++ compiler here")
-    settings = killed_settings(model, engine)
+def test_a_run_killed_at_random_moments_ends_the_same(tmp_path, model, seed):
+    settings = killed_settings(model)
     whole = finish(settings)
     digest, kills = kill_until_done(settings, tmp_path, random.Random(seed), longest=6)
     assert digest == whole

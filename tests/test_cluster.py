@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fmnist_lib.execution.local import run_many
+from fmnist_lib.execution.here import run_many
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.training.loop import NonFiniteLossError
@@ -79,7 +79,7 @@ def test_results_do_not_depend_on_the_number_of_jobs(finished, configs):
 
 
 def test_nothing_to_do_needs_no_data_and_no_workers(monkeypatch):
-    monkeypatch.setattr("fmnist_lib.execution.local.ensure_data", None)
+    monkeypatch.setattr("fmnist_lib.execution.here.ensure_data", None)
     assert list(run_many([], jobs=2, on_epoch=print)) == []
 
 

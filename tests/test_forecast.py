@@ -27,7 +27,7 @@ def test_earlier_runs_tell_and_are_scaled(small_run):
 def test_without_any_the_work_tells(small_run):
     configs = [make_config(model=name) for name in ("lenet5", "vit_tiny", "baseline_cnn")]
     assert [c.model for c in longest_first(configs)] == ["vit_tiny", "baseline_cnn", "lenet5"]
-    other = make_config(model="lenet5", engine="compiled")  # no run of its kind
+    other = make_config(model="lenet5", precision="bf16")  # no run of its kind
     assert expected_seconds(other, [small_run.record]) == expected_seconds(other)
 
 

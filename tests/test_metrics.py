@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_lib.training.metrics import Sums, confusion_matrix, per_class
+from fmnist_lib.reporting.predictions import scores_of as per_class
+from fmnist_lib.training.metrics import Sums, confusion_matrix
 
 pairs = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=80)
 

@@ -17,26 +17,38 @@ from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.data.splits import batch_order, derive_seed
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import Stop, make_config
-from fmnist_lib.training import loop as training
-from fmnist_lib.training.engine import make_forward
 from fmnist_lib.training.loop import (
-    EarlyStopping,
     NonFiniteLossError,
+    OutOfTimeError,
+    Parts,
+    Trainer,
     evaluate,
-    make_optimizer,
+    finish,
+    on_time,
     one_thread,
     place_model,
     predict,
     split_parts,
     train,
-    train_epoch,
 )
 from fmnist_lib.training.metrics import Sums
+from fmnist_lib.training.stopping import EarlyStopping
 
 
 def seeded(config):
     torch.manual_seed(config.seed)
     return place_model(build_model(config.model, **config.model_options), config)
+
+
+def trained(config, data, *, model=None, **given):
+    """Train to the end; return history and rules."""
+    trainer = Trainer(model or seeded(config), split_parts(data, config), config)
+    return finish(train(trainer, **given))
+
+
+def on(part, config, model=None):
+    """A trainer on these images alone."""
+    return Trainer(model or seeded(config), Parts(part, {"test": part}), config)
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +76,28 @@ class OneWeight(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
 
-def scripted(monkeypatch, losses, *, patiences, max_epochs=100, monitor="test_loss"):
-    """Run the real loop with made-up losses; return history and rules."""
-    losses = iter(losses)
+class Scripted(Trainer):
+    """Trains nothing; its losses are made up."""
 
-    def one_epoch(model, forward, optimizer, part, config, epoch):
-        model.weight.data.fill_(epoch)
+    def __init__(self, losses, config):
+        part = torch.zeros(1, 1, 28, 28), torch.zeros(1, dtype=torch.int64)
+        super().__init__(OneWeight(), Parts(part, {"test": part}), config)
+        self.losses = iter(losses)
+
+    def train_epoch(self, epoch):
+        yield
+        self.model.weight.data.fill_(epoch)
         return Sums(1.0, 1, 1)
 
-    monkeypatch.setattr(training, "train_epoch", one_epoch)
-    monkeypatch.setattr(training, "evaluate", lambda model, part: Sums(next(losses), 1, 1))
-    config = make_config(
-        model="lenet5",
-        max_epochs=max_epochs,
-        stops=[Stop(monitor=monitor, patience=patience) for patience in patiences],
-    )
-    part = torch.zeros(1, 1, 28, 28), torch.zeros(1, dtype=torch.int64)
-    return train(OneWeight(), training.Parts(part, part), config)
+    def evaluate(self, split):
+        yield
+        return Sums(next(self.losses), 1, 1)
+
+
+def scripted(losses, *, patiences, **settings):
+    """Run the real loop with made-up losses; return history and rules."""
+    stops = [Stop(patience=patience) for patience in patiences]
+    return finish(train(Scripted(losses, make_config(model="lenet5", stops=stops, **settings))))
 
 
 @pytest.mark.parametrize(
@@ -94,10 +111,8 @@ def scripted(monkeypatch, losses, *, patiences, max_epochs=100, monitor="test_lo
         ([1, math.nextafter(1, 0), 1, 1], 2, 2, 4),  # however small
     ],
 )
-def test_stops_at_the_kth_epoch_in_a_row_without_improvement(
-    monkeypatch, losses, patience, best_epoch, epochs
-):
-    history, (rule,) = scripted(monkeypatch, [*losses, 0.5], patiences=[patience])
+def test_stops_at_the_kth_epoch_in_a_row_without_improvement(losses, patience, best_epoch, epochs):
+    history, (rule,) = scripted([*losses, 0.5], patiences=[patience])
     assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
     assert (rule.best_epoch, rule.last_epoch, rule.fired) == (best_epoch, epochs, True)
     assert rule.last_epoch - rule.best_epoch == patience
@@ -105,21 +120,21 @@ def test_stops_at_the_kth_epoch_in_a_row_without_improvement(
 
 
 @pytest.mark.parametrize(("losses", "best_epoch"), [([3, 2, 1], 3), ([1, 2, 3], 1)])
-def test_the_epoch_limit_is_not_a_firing(monkeypatch, losses, best_epoch):
-    history, (rule,) = scripted(monkeypatch, losses, patiences=[3], max_epochs=3)
+def test_the_epoch_limit_is_not_a_firing(losses, best_epoch):
+    history, (rule,) = scripted(losses, patiences=[3], max_epochs=3)
     assert len(history) == 3
     assert (rule.best_epoch, rule.last_epoch, rule.fired) == (best_epoch, 3, False)
     assert rule.weights["weight"].item() == best_epoch
 
 
-def test_a_rule_that_fires_at_the_limit_has_fired(monkeypatch):
-    _, (rule,) = scripted(monkeypatch, [1, 2, 2], patiences=[2], max_epochs=3)
+def test_a_rule_that_fires_at_the_limit_has_fired():
+    _, (rule,) = scripted([1, 2, 2], patiences=[2], max_epochs=3)
     assert rule.fired
 
 
-def test_trains_until_the_last_rule_fires_and_freezes_the_earlier_ones(monkeypatch):
+def test_trains_until_the_last_rule_fires_and_freezes_the_earlier_ones():
     losses = [5, 4, 6, 3, 6, 6, 6]
-    history, (long, short) = scripted(monkeypatch, losses, patiences=[3, 1])
+    history, (long, short) = scripted(losses, patiences=[3, 1])
     assert len(history) == 7
     assert (short.best_epoch, short.last_epoch, short.weights["weight"].item()) == (2, 3, 2)
     assert (long.best_epoch, long.last_epoch, long.weights["weight"].item()) == (4, 7, 4)
@@ -182,9 +197,9 @@ def plain_adam_epoch(weights, moments, images, labels, order, batch_size, learni
 
 def test_epochs_equal_a_plain_second_implementation(small_data):
     config = make_config(model="lenet5", seed=3, batch_size=24)  # 100 images: a last batch of 4
-    model = seeded(config)
-    optimizer = make_optimizer(model, config)
     images, labels = small_data.train_images[:100], small_data.train_labels[:100]
+    trainer = on((images, labels), config)
+    model = trainer.model
     weights = {name: value.double().clone() for name, value in model.state_dict().items()}
     moments = {"steps": 0}
     for epoch in (1, 2, 3):
@@ -192,8 +207,7 @@ def test_epochs_equal_a_plain_second_implementation(small_data):
         results = plain_adam_epoch(weights, moments, images.double(), labels, order, 24, 1e-3)
         expected_loss = sum(loss for loss, _ in results) / 100
         expected_accuracy = sum(hits for _, hits in results)  # of 100 images: percent
-        forward = make_forward(model, config)
-        sums = train_epoch(model, forward, optimizer, (images, labels), config, epoch)
+        sums = finish(trainer.train_epoch(epoch))
         assert sums.seen == 100
         assert sums.mean_loss == pytest.approx(expected_loss, rel=1e-5)
         assert sums.accuracy == pytest.approx(expected_accuracy)
@@ -206,12 +220,11 @@ def test_training_values_are_running_ones(small_data):
     config = make_config(model="lenet5", batch_size=100)
     part = small_data.train_images[:100], small_data.train_labels[:100]  # a single step
     before = evaluate(seeded(config), part)
-    model = seeded(config)
-    forward, optimizer = make_forward(model, config), make_optimizer(model, config)
-    running = train_epoch(model, forward, optimizer, part, config, 1)
+    trainer = on(part, config)
+    running = finish(trainer.train_epoch(1))
     assert running.mean_loss == pytest.approx(before.mean_loss, rel=1e-5)
     assert running.correct == before.correct
-    assert evaluate(model, part).mean_loss < before.mean_loss
+    assert evaluate(trainer.model, part).mean_loss < before.mean_loss
 
 
 def test_evaluation_counts_every_image_once_in_eval_mode(small_data):
@@ -239,9 +252,8 @@ def test_an_epochs_randomness_depends_on_seed_and_epoch_alone(noise):
         model = seeded(config)
         torch.manual_seed(disturbance)
         torch.rand(disturbance)
-        part = noise.train_images, noise.train_labels
-        forward, optimizer = make_forward(model, config), make_optimizer(model, config)
-        losses.append(train_epoch(model, forward, optimizer, part, config, 2).loss)
+        trainer = on((noise.train_images, noise.train_labels), config, model)
+        losses.append(finish(trainer.train_epoch(2)).loss)
     assert losses[0] == losses[1]
 
 
@@ -261,6 +273,34 @@ def test_one_thread_is_given_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+# --- time that is over --------------------------------------------------------------------------
+
+
+def test_a_run_out_of_time_stops_after_an_epoch_and_keeps_where_it_stands(noise):
+    config = make_config(model="lenet5", batch_size=20, max_epochs=50)
+    states = []
+    with pytest.raises(OutOfTimeError, match="after epoch 1"):
+        trained(config, noise, deadline=0.0, on_state=lambda *state: states.append(state))
+    (state, now) = states[0]
+    assert now
+    history, _ = trained(config, noise, state=state)
+    whole, _ = trained(config, noise)
+    assert metrics(history) == metrics(whole)
+
+
+def test_even_in_the_midst_of_an_epoch(noise):
+    trainer = on((noise.train_images, noise.train_labels), make_config(model="lenet5"))
+    with pytest.raises(OutOfTimeError):
+        finish(on_time(trainer.train_epoch(1), 0.0))
+
+
+def metrics(history):
+    return [
+        {n: v for n, v in row.items() if n not in ("train_seconds", "inference_ms")}
+        for row in history
+    ]
 
 
 # --- losses that are not finite ----------------------------------------------------------------
@@ -285,14 +325,14 @@ def test_a_loss_that_is_not_finite_names_model_epoch_and_step(noise, step, epoch
     rows = []
     message = f"^lenet5: the training loss is not finite in epoch {epoch}, step {in_epoch} of 3"
     with pytest.raises(NonFiniteLossError, match=message):
-        train(BrokenAtStep(step), split_parts(noise, config), config, on_epoch=rows.append)
+        trained(config, noise, model=BrokenAtStep(step), on_epoch=rows.append)
     assert [row["epoch"] for row in rows] == list(range(1, epoch))
 
 
 def test_a_learning_rate_beyond_reason_is_named(noise):
     config = make_config(model="lenet5", batch_size=20, learning_rate=1e38)
     with pytest.raises(NonFiniteLossError, match=r"^lenet5: .* learning rate 1e\+38"):
-        train(seeded(config), split_parts(noise, config), config)
+        trained(config, noise)
 
 
 class BrokenInEvaluation(BrokenAtStep):
@@ -308,7 +348,7 @@ def test_a_test_loss_that_is_not_finite_stops_the_run_too(noise, protocol):
         model="lenet5", protocol=protocol, validation_images=10, train_images=60, batch_size=20
     )
     with pytest.raises(NonFiniteLossError, match=r"lenet5: the test loss .* after epoch 1 "):
-        train(BrokenInEvaluation(1), split_parts(noise, config), config)
+        trained(config, noise, model=BrokenInEvaluation(1))
 
 
 # --- the split protocol ------------------------------------------------------------------------
@@ -330,18 +370,18 @@ def test_the_papers_protocol_trains_on_everything_and_holds_nothing_out(noise):
     parts = split_parts(noise, make_config(model="lenet5"))
     assert torch.equal(parts.train[0], noise.train_images)
     assert torch.equal(parts.test[0], noise.test_images)
-    assert parts.validation is None
+    assert list(parts.held) == ["test"]
 
 
 def test_the_validation_part_is_disjoint_and_stratified(noise):
     parts = split_parts(noise, split_config())
-    train_part, held_out = rows_of(parts.train[0]), rows_of(parts.validation[0])
+    train_part, held_out = rows_of(parts.train[0]), rows_of(parts.held["validation"][0])
     assert len(train_part) == 40
     assert len(held_out) == 20
     assert not train_part & held_out
     assert train_part | held_out == rows_of(noise.train_images)
     assert parts.train[1].bincount().tolist() == [4] * 10
-    assert parts.validation[1].bincount().tolist() == [2] * 10
+    assert parts.held["validation"][1].bincount().tolist() == [2] * 10
     assert torch.equal(parts.test[0], noise.test_images)
 
 
@@ -351,12 +391,14 @@ def test_images_keep_their_labels_in_the_split(noise):
         for image, label in zip(noise.train_images, noise.train_labels, strict=True)
     }
     parts = split_parts(noise, split_config())
-    for images, labels in (parts.train, parts.validation):
+    for images, labels in (parts.train, parts.held["validation"]):
         assert [label_of[tuple(i.flatten().tolist())] for i in images] == labels.tolist()
 
 
 def test_the_split_depends_on_the_seed(noise):
-    held_out = [rows_of(split_parts(noise, split_config(seed=s)).validation[0]) for s in (0, 1)]
+    held_out = [
+        rows_of(split_parts(noise, split_config(seed=s)).held["validation"][0]) for s in (0, 1)
+    ]
     assert held_out[0] != held_out[1]
 
 
@@ -371,7 +413,7 @@ def test_a_rule_on_the_validation_loss_never_reads_the_test_images(noise):
         noise.mean,
         noise.std,
     )
-    runs = [train(seeded(config), split_parts(d, config), config) for d in (noise, poisoned)]
+    runs = [trained(config, data) for data in (noise, poisoned)]
     (history, (rule,)), (other_history, (other_rule,)) = runs
     assert rule.fired
     assert (rule.best_epoch, rule.last_epoch) == (other_rule.best_epoch, other_rule.last_epoch)
@@ -384,7 +426,7 @@ def test_a_rule_on_the_validation_loss_never_reads_the_test_images(noise):
 
 def test_the_validation_loss_decides_and_test_metrics_are_logged_every_epoch(noise):
     config = split_config(stops=[Stop(monitor="validation_loss", patience=2)], max_epochs=30)
-    history, (rule,) = train(seeded(config), split_parts(noise, config), config)
+    history, (rule,) = trained(config, noise)
     losses = [row["validation_loss"] for row in history]
     assert rule.best_epoch == losses.index(min(losses)) + 1
     assert all(math.isfinite(row["test_loss"]) for row in history)
@@ -395,7 +437,7 @@ def test_the_validation_loss_decides_and_test_metrics_are_logged_every_epoch(noi
 def test_the_papers_protocol_has_no_validation_metrics(noise):
     config = make_config(model="lenet5", max_epochs=1)
     seen = []
-    history, _ = train(seeded(config), split_parts(noise, config), config, on_epoch=seen.append)
+    history, _ = trained(config, noise, on_epoch=seen.append)
     assert seen == history
     assert history[0]["validation_loss"] is None
     assert history[0]["validation_accuracy"] is None

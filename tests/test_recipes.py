@@ -1,0 +1,385 @@
+"""Augmentation, optimisers, schedules and averages: each against a second, plainer way."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fmnist_lib.data import augment
+from fmnist_lib.data.splits import batch_order, derive_seed
+from fmnist_lib.errors import UserError
+from fmnist_lib.models import build_model
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.training import loop
+from fmnist_lib.training.checkpoint import Checkpoint
+from fmnist_lib.training.loop import Parts, Trainer, finish, place_model
+from fmnist_lib.training.recipe import learning_rates
+
+RECIPE = {
+    "augment": "flip+shift",
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "onecycle",
+    "learning_rate": 0.01,
+    "epochs": 3,
+    "average": 0.9,
+    "label_smoothing": 0.1,
+}
+SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
+NUMBER = 50  # images: two batches of 20 and one of 10
+
+
+@pytest.fixture
+def part(small_data):
+    return small_data.train_images[:NUMBER], small_data.train_labels[:NUMBER]
+
+
+def trainer_of(part, *, model="baseline_cnn", **settings):
+    config = make_config(model=model, batch_size=20, model_options={}, **settings)
+    torch.manual_seed(config.seed)
+    built = place_model(build_model(config.model), config)
+    return Trainer(built, Parts(part, {"test": part}, background=-0.8), config)
+
+
+def weights_of(trainer):
+    return [value.clone() for value in trainer.model.state_dict().values()]
+
+
+# --- augmentation
+
+
+def by_hand(image, *, mirrored, down, right, background):
+    """One image (28, 28) mirrored, then moved: pixel by pixel."""
+    if mirrored:
+        image = [row[::-1] for row in image]
+    return [
+        [
+            image[y - down][x - right] if 0 <= y - down < 28 and 0 <= x - right < 28 else background
+            for x in range(28)
+        ]
+        for y in range(28)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["flip", "shift", "flip+shift"])
+def test_augmented_images_pixel_by_pixel(small_data, kind):
+    images = small_data.train_images[:40]
+    found = augment.augment_epoch(images, kind, -7.0, seed=5, epoch=2)
+    generator = torch.Generator().manual_seed(derive_seed(5, 2, "augmentation"))
+    mirrored = (torch.rand(40, generator=generator) < 0.5).tolist() if "flip" in kind else [0] * 40
+    cuts = [[2, 2]] * 40
+    if "shift" in kind:
+        cuts = torch.randint(0, 5, (40, 2), generator=generator).tolist()
+        assert {tuple(cut) for cut in cuts} > {(0, 0)} or len({tuple(c) for c in cuts}) > 10
+    for i, image in enumerate(images[:, 0].tolist()):
+        down, right = 2 - cuts[i][0], 2 - cuts[i][1]
+        expected = by_hand(image, mirrored=mirrored[i], down=down, right=right, background=-7.0)
+        torch.testing.assert_close(found[i, 0], torch.tensor(expected))
+    if "flip" in kind:
+        assert 0 < sum(mirrored) < 40
+
+
+def test_augmentation_is_a_function_of_seed_and_epoch(small_data):
+    images = small_data.train_images[:40]
+    one, again, other_epoch, other_seed = (
+        augment.augment_epoch(images, "flip+shift", 0.0, seed=seed, epoch=epoch)
+        for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other_epoch)
+    assert not torch.equal(one, other_seed)
+
+
+def test_what_moves_in_is_a_black_pixel(small_data):
+    config = make_config(model="lenet5", augment="shift", **SHORT)
+    parts = loop.split_parts(small_data, config)
+    assert parts.background == pytest.approx(small_data.train_images.min().item())
+
+
+def test_mixup_mixes_images_and_losses(part):
+    """Against one-hot targets mixed by the same weights, in a loop written out."""
+    trainer = trainer_of(part, model="lenet5", augment="mixup", optimizer="sgd")
+    model = copy.deepcopy(trainer.model)
+    weights = augment.mixing_weights(3, seed=0, epoch=1).tolist()
+    assert all(0 <= weight <= 1 for weight in weights)
+    losses = []
+    batches = batch_order(NUMBER, seed=0, epoch=1).split(20)
+    for batch, weight in zip(batches, weights, strict=True):
+        images, targets = part[0][batch], F.one_hot(part[1][batch], 10).float()
+        partners = [i - 1 for i in range(len(batch))]
+        mixed = weight * images + (1 - weight) * images[partners]
+        mixed_targets = weight * targets + (1 - weight) * targets[partners]
+        loss = F.cross_entropy(model(mixed), mixed_targets)
+        losses.append(loss.item() * len(batch))
+        loss.backward()
+        with torch.no_grad():
+            for value in model.parameters():
+                value -= trainer.config.learning_rate * value.grad
+                value.grad = None
+    sums = finish(trainer.train_epoch(1))
+    assert sums.mean_loss == pytest.approx(sum(losses) / NUMBER, rel=1e-5)
+    for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_mixup_with_its_weight_at_one_is_no_mixup(part, monkeypatch):
+    monkeypatch.setattr(loop, "mixing_weights", lambda steps, **_: torch.ones(steps))
+    mixed, plain = trainer_of(part, augment="mixup"), trainer_of(part)
+    losses = [finish(trainer.train_epoch(1)).loss for trainer in (mixed, plain)]
+    assert losses[0] == losses[1]
+    for ours, theirs in zip(weights_of(mixed), weights_of(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_mixing_weights_have_the_spread_of_their_distribution():
+    weights = augment.mixing_weights(20_000, seed=0, epoch=1).numpy()
+    alpha = augment.MIXUP_ALPHA
+    assert weights.mean() == pytest.approx(0.5, abs=0.02)
+    assert weights.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)
+
+
+# --- optimisers, schedules, averages
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_one_cycle_is_pytorchs(part, epochs):
+    """The whole step: PyTorch's optimiser and scheduler in a plain loop give the same weights."""
+    settings = {"schedule": "onecycle", "epochs": epochs, "learning_rate": 0.02}
+    trainer = trainer_of(part, model="lenet5", **settings)
+    model = copy.deepcopy(trainer.model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.02, epochs=epochs, steps_per_epoch=3, cycle_momentum=False
+    )
+    for epoch in range(1, epochs + 1):
+        for batch in batch_order(NUMBER, seed=0, epoch=epoch).split(20):
+            F.cross_entropy(model(part[0][batch]), part[1][batch]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if not (epoch == epochs and len(batch) == 10):
+                schedule.step()
+        finish(trainer.train_epoch(epoch))
+    for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_one_cycle_rises_and_falls():
+    config = make_config(model="lenet5", schedule="onecycle", epochs=10, learning_rate=0.5)
+    rates = learning_rates(config, steps=20)
+    assert len(rates) == 200
+    assert rates[0] == pytest.approx(0.5 / 25)
+    assert rates.max() == pytest.approx(0.5)
+    assert rates.argmax() == 59  # three tenths of 200 steps, counted from 0
+    assert rates[-1] == pytest.approx(0.5 / 25 / 1e4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "theirs"),
+    [
+        ({"optimizer": "sgd", "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
+        (
+            {"optimizer": "sgd", "weight_decay": 0.1},
+            torch.optim.SGD,
+            {"weight_decay": 0.1},
+        ),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
+        ({"optimizer": "adamw"}, torch.optim.AdamW, {"weight_decay": 0.0}),
+    ],
+)
+def test_optimisers_are_pytorchs(part, settings, kind, theirs):
+    trainer = trainer_of(part, model="lenet5", learning_rate=0.01, **settings)
+    model = copy.deepcopy(trainer.model)
+    optimizer = kind(model.parameters(), lr=0.01, **theirs)
+    for batch in batch_order(NUMBER, seed=0, epoch=1).split(20):
+        optimizer.zero_grad()
+        F.cross_entropy(model(part[0][batch]), part[1][batch]).backward()
+        optimizer.step()
+    finish(trainer.train_epoch(1))
+    for ours, expected in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_averages_are_those_of_swa_utils_batch_norm_included(part):
+    trainer = trainer_of(part, average=0.8)
+    reference = AveragedModel(
+        trainer.model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True
+    )
+    for epoch in (1, 2):
+        steps = trainer.train_epoch(epoch)
+        done = 0
+        while True:
+            try:
+                next(steps)
+            except StopIteration:
+                break
+            done += 1
+            reference.update_parameters(trainer.model)
+        reference.update_parameters(trainer.model)  # the last, short batch
+        assert done == 2
+    expected = reference.module.state_dict()
+    for name, value in trainer.evaluated.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+    own = trainer.model.state_dict()
+    changed = [n for n, v in trainer.evaluated.state_dict().items() if not torch.equal(v, own[n])]
+    assert any("running_mean" in name for name in changed)
+
+
+def test_the_average_is_what_is_evaluated_and_kept(small_data):
+    config = make_config(model="baseline_cnn", average=0.9, max_epochs=1, **SHORT)
+    plain = config.model_copy(update={"average": 0.0})
+    averaged, usual = (run_experiment(c, data=small_data) for c in (config, plain))
+    rows = averaged.record.history[0], usual.record.history[0]
+    assert rows[0].train_loss == rows[1].train_loss  # training itself is the same
+    assert rows[0].test_loss != rows[1].test_loss
+    model = build_model("baseline_cnn").eval()
+    weights = averaged.weights["test_loss-p5"]
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    with torch.no_grad():
+        predicted = model(small_data.test_images).argmax(1)
+    right = (predicted == small_data.test_labels).double().mean().item()
+    assert averaged.record.stops["test_loss-p5"].test_accuracy == pytest.approx(100 * right)
+
+
+def test_label_smoothing_is_that_of_mixed_targets(part):
+    trainer = trainer_of((part[0][:20], part[1][:20]), model="lenet5", label_smoothing=0.2)
+    with torch.no_grad():
+        logits = trainer.model(part[0][:20])
+    targets = 0.8 * F.one_hot(part[1][:20], 10) + 0.2 / 10
+    expected = -(targets * logits.log_softmax(1)).sum(1).mean().item()
+    assert finish(trainer.train_epoch(1)).mean_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_bf16_trains_near_fp32_and_keeps_its_weights_single(small_data):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        config = make_config(model="lenet5", precision=precision, max_epochs=2, **SHORT)
+        output = run_experiment(config, data=small_data)
+        losses[precision] = output.record.history[-1].train_loss
+        kinds = {array.dtype for array in output.weights["test_loss-p5"].values()}
+        assert kinds == {np.dtype("float32")}
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+# --- whole runs
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment": "mixup"},
+        {"augment": "flip+shift"},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"average": 0.9, "label_smoothing": 0.1},
+        RECIPE,
+        {
+            "protocol": "fold",
+            "fold": 1,
+            "folds": 4,
+            "validation_images": 32,
+            "stops": [{"monitor": "validation_loss", "patience": 9}],
+        },
+        {"protocol": "split", "validation_images": 56, "batch_size": 30},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_a_run_that_goes_on_ends_like_one_never_stopped(
+    small_data, tmp_path, monkeypatch, settings
+):
+    monkeypatch.setattr("fmnist_lib.training.checkpoint.EVERY_SECONDS", 0)
+    config = make_config(model="baseline_cnn", **{"max_epochs": 3} | SHORT | settings)
+    whole = run_experiment(config, data=small_data).record
+
+    def stop(row):
+        if row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, data=small_data, checkpoints=tmp_path, on_epoch=stop)
+    seen = []
+    resumed = run_experiment(
+        config,
+        data=small_data,
+        checkpoints=tmp_path,
+        on_epoch=lambda row: seen.append(row["epoch"]),
+    ).record
+    assert seen == [2, 3]
+    assert resumed.result_digest == whole.result_digest
+    Checkpoint(tmp_path, config).remove()
+
+
+def test_fixed_epochs_keep_the_last_one(small_data):
+    config = make_config(model="lenet5", epochs=3, **SHORT)
+    (kept,) = run_experiment(config, data=small_data).record.stops.values()
+    assert (kept.rule.name, kept.best_epoch, kept.epochs, kept.fired) == ("last", 3, 3, True)
+
+
+def test_a_fold_run_keeps_values_of_all_its_parts(small_data):
+    config = make_config(
+        model="lenet5",
+        protocol="fold",
+        fold=0,
+        folds=4,
+        validation_images=32,
+        max_epochs=2,
+        stops=[{"monitor": "validation_loss"}],
+        **SHORT,
+    )
+    output = run_experiment(config, data=small_data)
+    (kept,) = output.record.stops.values()
+    best = output.record.history[kept.best_epoch - 1]
+    assert kept.validation_loss == best.validation_loss
+    assert kept.fold_accuracy == best.fold_accuracy
+    predictions = output.predictions["validation_loss-p5"]
+    assert len(predictions["fold_predicted"]) == 64
+    _, _, fold = loop.stratified_folds(
+        small_data.train_labels, fold=0, folds=4, partition=0, stopping_images=32
+    )
+    right = predictions["fold_predicted"] == small_data.train_labels[fold].numpy()
+    assert kept.fold_accuracy == pytest.approx(100 * right.mean())
+
+
+# --- what makes no sense
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"augment": "mixup", "batch_size": 1}, "batch_size"),
+        ({"protocol": "fold"}, "fold"),
+        ({"protocol": "fold", "fold": 5}, "fold"),
+        ({"fold": 0}, "fold"),
+        ({"protocol": "fold", "fold": 0, "folds": 1}, "folds"),
+        ({"protocol": "fold", "fold": 0, "validation_images": 48_000}, "validation_images"),
+        ({"schedule": "onecycle"}, "schedule"),
+        ({"epochs": 3, "stops": [{"patience": 5}]}, "epochs"),
+        ({"stops": [{"monitor": "last", "patience": 3}]}, "stops"),
+        ({"momentum": 0.9}, "momentum"),
+        ({"weight_decay": 0.1}, "weight_decay"),
+        ({"average": 1.0}, "average"),
+        ({"label_smoothing": 1.5}, "label_smoothing"),
+        ({"augment": "cutout"}, "augment"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(settings, where):
+    with pytest.raises(UserError, match=rf"^{where}: [^\n]+$"):
+        make_config(model="lenet5", **settings)
+
+
+def test_new_settings_at_their_defaults_leave_old_keys_as_they_are():
+    assert make_config(model="lenet5").name == "lenet5-s0-08a2fc439ed9"
+    assert make_config(model="lenet5", augment="none", average=0.0).name == "lenet5-s0-08a2fc439ed9"
+    assert make_config(model="lenet5", augment="flip").key != make_config(model="lenet5").key
+
+
+def test_runs_differ_in_what_differs():
+    one = make_config(model="lenet5", seed=1)
+    other = make_config(model="lenet5", seed=2, augment="flip", stops=[{"patience": 9}])
+    assert one.differs(other) == {"seed": (1, 2), "augment": ("none", "flip")}
+    assert not one.differs(one.model_copy(update={"seed": 3}), ignoring={"seed"})

@@ -1,0 +1,272 @@
+"""Many runs that take turns: on a CPU everything but the recording, on a GPU all of it."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from fmnist_lib.execution import gpu
+from fmnist_lib.execution.gpu import run_side_by_side
+from fmnist_lib.execution.here import train_and_store
+from fmnist_lib.models import MODELS
+from fmnist_lib.paths import ROOT
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training import side_by_side
+from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, split_parts
+
+SHORT = {"train_images": 1050, "test_images": 200, "max_epochs": 2}  # 17 steps and a short one
+
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch finds none here"
+)
+
+
+def together(configs, *, jobs, **given):
+    """Outcomes by name, and the order in which epochs were reported."""
+    epochs = []
+    outcomes = {
+        config.name: outcome
+        for config, outcome in run_side_by_side(
+            configs, jobs=jobs, on_epoch=lambda name, row: epochs.append(name), **given
+        )
+    }
+    return outcomes, epochs
+
+
+def digests(outcomes):
+    return {name: output.record.result_digest for name, output in outcomes.items()}
+
+
+# --- without a GPU
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "baseline_cnn"},
+        {"model": "lenet5", "augment": "flip+shift", "average": 0.9},
+        {"model": "lenet5", "augment": "mixup", "schedule": "onecycle", "epochs": 2},
+        {"model": "lenet5", "optimizer": "sgd", "momentum": 0.9, "batch_size": 350},
+        {"model": "resnet_mini", "protocol": "split", "validation_images": 50},
+    ],
+    ids=lambda settings: "+".join(map(str, settings.values())),
+)
+def test_groups_of_steps_train_what_single_steps_do(settings):
+    """Everything but the sums of evaluations, whose batches are larger, is the same to the bit."""
+    config = make_config(**SHORT | settings)
+    outcomes, _ = together([config], jobs=1)
+    grouped, single = outcomes[config.name].record, run_experiment(config).record
+    for ours, theirs in zip(grouped.history, single.history, strict=True):
+        assert ours.train_loss == theirs.train_loss
+        assert ours.test_accuracy == theirs.test_accuracy
+        assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-5)
+    for rule, kept in grouped.stops.items():
+        assert kept.weights_sha256 == single.stops[rule].weights_sha256
+
+
+@pytest.fixture(scope="module")
+def configs():
+    return [make_config(model="lenet5", seed=seed, **SHORT) for seed in range(4)]
+
+
+def test_runs_take_turns_and_come_out_the_same(configs):
+    alone = {}
+    for config in configs:
+        alone |= together([config], jobs=1)[0]
+    beside, epochs = together(configs, jobs=3)
+    assert digests(beside) == digests(alone)
+    assert len(set(epochs[:3])) == 3  # the first epochs end before any second one
+    said = {output.record.environment.runs_beside for output in beside.values()}
+    assert said == {2}
+
+
+def test_one_failing_run_ends_alone_and_named(configs):
+    bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
+    outcomes, _ = together([configs[0], bad, configs[1]], jobs=3)
+    assert isinstance(outcomes[bad.name], NonFiniteLossError)
+    assert isinstance(outcomes[configs[0].name], RunOutput)
+    assert isinstance(outcomes[configs[1].name], RunOutput)
+
+
+def test_a_run_for_which_there_is_no_memory_ends_alone(configs, monkeypatch):
+    def refuse(self, model, parts, config):
+        if config.seed == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        side_by_side.SideBySide.__init__(self, model, parts, config)
+
+    narrow = type("Narrow", (side_by_side.SideBySide,), {"__init__": refuse})
+    monkeypatch.setattr(gpu, "SideBySide", narrow)
+    outcomes, _ = together(configs[:2], jobs=2)
+    assert isinstance(outcomes[configs[1].name], torch.OutOfMemoryError)
+    assert isinstance(outcomes[configs[0].name], RunOutput)
+
+
+def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path):
+    whole, _ = together(configs[:2], jobs=2)
+    seen = []
+
+    def time_is_up(name, row):
+        seen.append((name, row["epoch"]))
+        raise OutOfTimeError
+
+    for config, outcome in run_side_by_side(
+        configs[:2], jobs=2, on_epoch=time_is_up, checkpoints=tmp_path
+    ):
+        assert isinstance(outcome, OutOfTimeError), config.name
+    assert sorted(seen) == sorted((config.name, 1) for config in configs[:2])
+    finished, _epochs = together(configs[:2], jobs=2, checkpoints=tmp_path)
+    assert digests(finished) == digests(whole)
+    late, _ = together(configs[:2], jobs=2, deadline=time.monotonic())
+    assert all(isinstance(outcome, OutOfTimeError) for outcome in late.values())
+
+
+def test_the_command_stores_what_is_done_and_names_what_is_not(configs, tmp_path):
+    bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
+    trained = train_and_store([configs[0], bad], RunStore(tmp_path), jobs=1)
+    assert RunStore(tmp_path).names() == [configs[0].name]
+    assert list(trained.failures) == [bad.name]
+    assert not list((tmp_path / "checkpoints").glob(f"{configs[0].name}*"))
+
+
+HIDDEN = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+sys.argv = ["run_all.py", "--train-only", "--profile", "smoke", "--models", "lenet5",
+            "--jobs", "1", "--store", sys.argv[1]]
+sys.path.insert(0, {root!r})
+import run_all
+sys.exit(run_all.main())
+"""
+
+
+def test_training_alone_needs_few_packages(tmp_path):
+    """A machine with a GPU may lack everything that notebooks and pages take."""
+    hidden = {
+        *("pandas", "matplotlib", "seaborn", "scipy", "jupyterlab", "papermill", "nbconvert"),
+        *("nbformat", "nbclient", "IPython", "ipykernel", "weasyprint", "distributed", "dask"),
+        *("torchvision", "torchmetrics", "psutil", "cpuinfo", "tqdm", "pooch", "bs4", "bleach"),
+        *("yaml", "mistune", "PIL", "jinja2", "statsmodels", "requests"),
+    }
+    script = HIDDEN.format(hidden=hidden, root=str(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "store")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (record,) = RunStore(tmp_path / "store").runs()
+    assert record.config.model == "lenet5"
+
+
+# --- on a GPU: `make test-gpu`
+
+
+@pytest.fixture(scope="module")
+def gpu_configs():
+    return [make_config(model=model, device="cuda", **SHORT) for model in MODELS]
+
+
+@needs_gpu
+@pytest.mark.gpu
+def test_bits_alone_are_bits_beside_others(gpu_configs):
+    alone = {}
+    for config in gpu_configs:
+        alone |= together([config], jobs=1)[0]
+    others = [c.model_copy(update={"seed": seed}) for c in gpu_configs for seed in (1, 2)]
+    beside, _ = together([*gpu_configs, *others], jobs=18)
+    assert {name: digests(beside)[name] for name in alone} == digests(alone)
+
+
+@needs_gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", MODELS)
+def test_a_gpu_agrees_with_a_processor(model):
+    """A short run's losses within 2 %; with dropout, whose draws differ, within 10 %."""
+    settings = {"model": model, "train_images": 6400, "test_images": 1000, "max_epochs": 2}
+    config = make_config(device="cuda", **settings)
+    found = together([config], jobs=1)[0][config.name].record.history[-1]
+    expected = run_experiment(make_config(**settings)).record.history[-1]
+    tolerance = 0.1 if model == "baseline_cnn" else 0.02
+    assert found.train_loss == pytest.approx(expected.train_loss, rel=tolerance)
+
+
+@needs_gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment": "flip+shift", "average": 0.99, "schedule": "onecycle", "epochs": 2},
+        {"augment": "mixup", "optimizer": "sgd", "momentum": 0.9},
+        {"protocol": "fold", "fold": 0, "validation_images": 100},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_recipes_repeat_to_the_bit_on_a_gpu(settings):
+    config = make_config(model="baseline_cnn", device="cuda", **SHORT | settings)
+    first, second = (digests(together([config], jobs=1)[0]) for _ in range(2))
+    assert first == second
+
+
+@needs_gpu
+@pytest.mark.gpu
+def test_dropout_differs_from_epoch_to_epoch_on_a_gpu():
+    config = make_config(
+        model="baseline_cnn", device="cuda", model_options={"dropout": 0.9}, **SHORT
+    )
+    torch.manual_seed(0)
+    model = MODELS["baseline_cnn"].builder(dropout=0.9).cuda()
+    data = gpu.data_on("cuda", config.train_images, config.test_images)
+    trainer = side_by_side.SideBySide(model, split_parts(data, config), config)
+    losses = []
+    for epoch in (1, 2, 1):
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = 0.0
+        for _ in trainer.train_epoch(epoch):
+            pass
+        losses.append(trainer.sums.sum(0)[0].item())
+    assert losses[0] != losses[1]
+
+
+@needs_gpu
+@pytest.mark.gpu
+def test_a_killed_command_goes_on_to_the_same_result_on_a_gpu(tmp_path):
+    def command(folder, *more):
+        return [
+            *(sys.executable, str(ROOT / "run_all.py"), "--train-only", "--profile", "paper"),
+            *("--models", "lenet5", "--seeds", "0-1", "--device", "cuda"),
+            *("--store", str(folder), *more),
+        ]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, timeout=500)
+    process = subprocess.Popen(command(tmp_path / "cut"))
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "cut").glob("checkpoints/*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    subprocess.run(command(tmp_path / "cut"), check=True, timeout=500)
+    whole, cut = (
+        {record.name: record.result_digest for record in RunStore(tmp_path / name).runs()}
+        for name in ("whole", "cut")
+    )
+    assert whole == cut
+
+
+@needs_gpu
+@pytest.mark.gpu
+def test_24_runs_side_by_side_finish():
+    configs = [make_config(model="lenet5", seed=s, device="cuda", **SHORT) for s in range(24)]
+    outcomes, _ = together(configs, jobs=24)
+    assert all(isinstance(outcome, RunOutput) for outcome in outcomes.values())
+    assert len(set(digests(outcomes).values())) == 24
