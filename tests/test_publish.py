@@ -1,9 +1,12 @@
 """The report as data: what is written is what the records say, described, loadable and harmless."""
 
+import errno
 import io
+import os
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import mistune
 import numpy as np
@@ -14,16 +17,19 @@ from made_up import ENVIRONMENT, make_cost, make_run, mistaken
 from safetensors.torch import load_model
 from test_findings import results_of  # noqa: F401, a fixture
 
+from fmnist_lib import paths
 from fmnist_lib.commands import assembly
-from fmnist_lib.commands.job import Job
+from fmnist_lib.commands.job import Job, check_output
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
+from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.models import build_model
 from fmnist_lib.reporting import publish
 from fmnist_lib.reporting.analysis import load_results
 from fmnist_lib.reporting.cards import model_card
 from fmnist_lib.reporting.columns import COLUMNS, LONGER, SPREAD, describe
+from fmnist_lib.reporting.folder import MADE_FROM, MARKER, claim, files_in, ours, write, write_files
 from fmnist_lib.reporting.markdown import literal
-from fmnist_lib.reporting.publish import report_figures, tables, write_files, write_models
+from fmnist_lib.reporting.publish import report_figures, tables, write_models
 from fmnist_lib.reporting.readme import PREDICTIONS, report_readme
 from fmnist_lib.reporting.tidy import confusion_table, results_table, to_csv
 from fmnist_lib.runs.config import Stop
@@ -220,7 +226,7 @@ def test_the_weights_are_those_the_report_is_about(smoke_store, tmp_path):
     images = load(train_images=1, test_images=500).test_images
     for model in results.models:
         network = build_model(model)
-        load_model(network.eval(), tmp_path / model / "weights.safetensors")
+        load_model(network.eval(), tmp_path / "models" / model / "weights.safetensors")
         recorded = smoke_store.predictions(results.of(model)[0], results.rule)["predicted"]
         with torch.no_grad():
             assert network(images).argmax(1).tolist() == recorded.tolist()
@@ -229,8 +235,8 @@ def test_the_weights_are_those_the_report_is_about(smoke_store, tmp_path):
 def test_the_example_of_the_card_classifies_an_image(smoke_store, tmp_path, monkeypatch, capsys):
     results = smoke_results(smoke_store, models="lenet5")
     write_models(results, {"lenet5": weights_of(results, "lenet5")}, tmp_path)
-    monkeypatch.chdir(tmp_path / "lenet5")
-    (example,) = code_blocks((tmp_path / "lenet5" / "README.md").read_text())
+    monkeypatch.chdir(tmp_path / "models" / "lenet5")
+    (example,) = code_blocks(Path("README.md").read_text())
     exec(example, {})
     assert capsys.readouterr().out.strip() in CLASS_NAMES
 
@@ -242,7 +248,7 @@ def job(smoke_store, tmp_path):
     results = smoke_results(smoke_store, models="lenet5,baseline_cnn")
     smoke_store.copy(results.of("lenet5")[0], own, with_weights=True)
     kept = {"baseline_cnn": weights_of(results, "baseline_cnn")}
-    write_models(results, kept, tmp_path / "report" / "models")
+    write_models(results, kept, tmp_path / "report")
     return Job("smoke", plan("smoke"), tmp_path / "out", store=own, released=released)
 
 
@@ -263,13 +269,129 @@ def test_weights_that_are_not_the_records_are_left_out(job, smoke_store):
     assert set(assembly.find_weights(job, smoke_results(smoke_store))) == {"lenet5"}
 
 
-def test_a_folder_holds_what_was_written_and_no_more(tmp_path):
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "weights.safetensors").touch()
-    write_files(tmp_path, [("new/README.md", b"new")])
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
-        tmp_path / "new" / "README.md"
-    ]
+# --- the folder ---
+
+
+def job_into(folder):
+    return Job("smoke", plan("smoke"), folder)
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_of_what_was_written_before_nothing_stays_that_is_not_written_again(tmp_path):
+    write_files(tmp_path, "models", [("old/README.md", b"old"), ("both", b"old")])
+    write_files(tmp_path, "figures", [("a.svg", b"a")])
+    (tmp_path / "models" / "mine").touch()
+    write_files(tmp_path, "models", [("both", b"new"), ("new/README.md", b"new")])
+    kept = {"models/both", "models/mine", "models/new/README.md", "figures/a.svg"}
+    assert files_of(tmp_path) == {MARKER, *kept}
+    assert (tmp_path / "models" / "both").read_bytes() == b"new"
+    write_files(tmp_path, "figures", [("b.svg", b"b")], keep=True)
+    assert {"figures/a.svg", "figures/b.svg"} <= files_of(tmp_path)
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    check_output(job_into(tmp_path))
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(FailedError, match=r"README\.md"):
+        write(tmp_path, "README.md", b"ours")
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_project_with_records_is_not_taken_for_a_report(tmp_path):
+    for name in ("records/lenet5-s0/record.json", "figures/mine.svg", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = files_of(tmp_path)
+    with pytest.raises(UserError, match="holds other files"):
+        check_output(job_into(tmp_path))
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["README.md", "records/a/record.json", "notebooks/a.ipynb"])
+def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypatch, name):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    check_output(job_into(tmp_path))
+    for step in ("replace", "write_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                write(tmp_path, name, b"new")
+        check_output(job_into(tmp_path))
+        write(tmp_path, name, b"new")
+        assert name in ours(tmp_path)
+
+
+def test_reports_of_before_the_marker_are_known(tmp_path, monkeypatch):
+    for folder in (tmp_path / "released", tmp_path / "own"):
+        (folder / "figures").mkdir(parents=True)
+        (folder / "figures" / "old.svg").touch()
+    (tmp_path / "own" / MADE_FROM).touch()
+    monkeypatch.setattr(paths, "REPORT", tmp_path / "released")
+    for folder, release in ((tmp_path / "released", True), (tmp_path / "own", False)):
+        check_output(replace(job_into(folder), release=release))
+        write_files(folder, "figures", [("new.svg", b"")])
+        assert files_of(folder) - {MADE_FROM} == {MARKER, "figures/new.svg"}
+
+
+LEFT = ("index.html", "figures/figure1.svg", "models/lenet5/README.md")
+
+
+@pytest.mark.parametrize("of", ["a dead process", "a live one"])
+def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path, of):
+    pid = os.getpid() if of == "a live one" else 2**22 + 1  # beyond the most there can be
+    for name in LEFT:
+        write(tmp_path, name, b"")
+    for name in (
+        f".scratch-{pid}-a1b2c3d4",
+        f".records-{pid}-a1b2c3d4",
+        f".notebooks-{pid}-a_b2c3d4",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    for name in LEFT:
+        path = tmp_path / name
+        path.with_name(f".{path.name}.{pid}").touch()
+    (tmp_path / ".git").mkdir()
+    for name in (".git/.index.html.1", ".index.html.swp", f".mine.txt.{pid}", ".notebooks-mine"):
+        (tmp_path / name).touch()
+    before = files_of(tmp_path)
+    claim(tmp_path)
+    swept = {name for name in before if str(pid) in name and "mine" not in name}
+    assert len(swept) == 6
+    assert files_of(tmp_path) == (before if of == "a live one" else before - swept)
+
+
+def test_what_lies_beside_a_folder_is_never_copied_with_it(tmp_path):
+    for name in ("a/b.json", ".a/b.json", "a/.b.json.123"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [name for name, _ in files_in(tmp_path)] == ["a/b.json"]
+
+
+def test_a_link_that_leads_nowhere_is_found_at_once(tmp_path):
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone" / "away")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for name in ("nowhere", "round"):
+        for folder in (tmp_path / name, tmp_path / name / "below" / "it"):
+            with pytest.raises(UserError, match=f"output: .*{name}"):
+                check_output(job_into(folder))
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))  # as writing does: without a path
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(FailedError, match=os.strerror(error)) as caught:
+        write(tmp_path, "figures/a.svg", b"")
+    assert str(tmp_path / "figures" / "a.svg") in str(caught.value)
 
 
 def test_the_report_bears_the_day_of_its_last_run(results_of):  # noqa: F811

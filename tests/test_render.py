@@ -12,6 +12,7 @@ from nbformat.v4 import new_notebook, new_output
 
 from fmnist_lib import paths
 from fmnist_lib.reporting import render
+from fmnist_lib.reporting.folder import MARKER, write
 
 TITLE = "Two networks <script>alert(1)</script> & more"
 FRONT = {"title": TITLE, "subtitle": "Trained again", "authors": "A. Author", "draft": True}
@@ -295,12 +296,16 @@ def test_a_report_may_lack_every_special_part():
 # --- files ---
 
 
+def seen(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != MARKER)
+
+
 def test_both_files_are_written(notebooks, html, tmp_path):
     made = render.write_report(notebooks, tmp_path / "new", **FRONT)
     assert made == (tmp_path / "new" / "index.html", tmp_path / "new" / "report.pdf", None)
     assert made.html.read_bytes() == html.encode()
     assert made.pdf.read_bytes().startswith(b"%PDF")
-    assert sorted(path.name for path in made.html.parent.iterdir()) == ["index.html", "report.pdf"]
+    assert seen(made.html.parent) == ["index.html", "report.pdf"]
 
 
 def test_without_a_system_library_the_page_is_made_and_the_old_pdf_goes(
@@ -312,14 +317,13 @@ def test_without_a_system_library_the_page_is_made_and_the_old_pdf_goes(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "report"
-    folder.mkdir()
-    (folder / "report.pdf").write_bytes(b"old")
+    write(folder, "report.pdf", b"old")
     made = render.write_report(notebooks, folder, **FRONT)
     assert made.pdf is None
     assert "libpango-1.0-0" in made.warning
     assert "apt-get install" in made.warning
     assert "\n" not in made.warning
-    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    assert seen(folder) == ["index.html"]
     assert capsys.readouterr().out == ""
 
 
@@ -327,8 +331,8 @@ def test_an_interrupted_report_leaves_the_old_one(notebooks, tmp_path, monkeypat
     def half_written(_html: str, _target: Path):
         raise RuntimeError("interrupted")
 
-    (tmp_path / "index.html").write_text("old page")
-    (tmp_path / "report.pdf").write_text("old pdf")
+    write(tmp_path, "index.html", b"old page")
+    write(tmp_path, "report.pdf", b"old pdf")
     monkeypatch.setattr(render, "render_pdf", half_written)
     with pytest.raises(RuntimeError, match="interrupted"):
         render.write_report(notebooks, tmp_path, **FRONT)
@@ -336,4 +340,4 @@ def test_an_interrupted_report_leaves_the_old_one(notebooks, tmp_path, monkeypat
         render.write_report([new_notebook(cells=[text("[](#no)")])], tmp_path, title="Wrong")
     assert (tmp_path / "index.html").read_text() == "old page"
     assert (tmp_path / "report.pdf").read_text() == "old pdf"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert seen(tmp_path) == ["index.html", "report.pdf"]

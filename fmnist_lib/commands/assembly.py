@@ -17,6 +17,7 @@ from fmnist_lib import paths
 from fmnist_lib.commands.job import Job, Report, fail, tell
 from fmnist_lib.reporting.analysis import Results, load_results
 from fmnist_lib.reporting.execute import execute_notebooks
+from fmnist_lib.reporting.folder import MADE_FROM
 from fmnist_lib.reporting.processes import fresh_processes
 from fmnist_lib.reporting.publish import (
     MODELS_FOLDER,
@@ -32,7 +33,6 @@ from fmnist_lib.runs.record import Arrays, DamagedRecordError
 from fmnist_lib.runs.store import RunStore, read_arrays
 
 COMPARISON = "comparison"
-MADE_FROM = ".made-from"  # in the report's folder: the digest of what it was made from
 WHOLE = ("index.html", "report.pdf", "README.md", "results.csv", "tables", "figures", "models")
 """What a whole report has, besides its notebooks and records."""
 
@@ -71,21 +71,18 @@ def execute(job: Job, report: Report) -> list[Path]:
     notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in (COMPARISON, *job.models)]
     folder = job.output / "notebooks"
     tell(f"executing {len(notebooks)} notebooks, {job.jobs} side by side")
-    errors = execute_notebooks(notebooks, folder, notebook_parameters(job), jobs=job.jobs)
+    errors = execute_notebooks(notebooks, job.output, notebook_parameters(job), jobs=job.jobs)
     for name, error in errors.items():
         fail(job, report, f"notebook {name}: {error}; see {folder / name}.ipynb")
     return [folder / notebook.name for notebook in notebooks]
 
 
 def notebook_parameters(job: Job) -> dict[str, str | bool]:
-    """Return what the notebooks are told; paths within the project are relative to it."""
-    records = (job.output / "records").resolve()
-    if records.is_relative_to(paths.ROOT):
-        records = records.relative_to(paths.ROOT)
+    """Return what the notebooks are told."""
     return {
         "profile": job.profile,
         "seeds": ",".join(map(str, job.seeds)),
-        "records": records.as_posix(),
+        "records": (job.output / "records").resolve().as_posix(),
         "train": False,
     }
 
@@ -101,9 +98,9 @@ def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: flo
             "to have some, train those runs again with --force"
         )
     with fresh_processes(1) as beside:  # the pages take longer
-        figures = beside.submit(write_figures, results, job.output / "figures")
+        figures = beside.submit(write_figures, results, job.output)
         write_tables(results, job.output)
-        write_models(results, weights, job.output / MODELS_FOLDER)
+        write_models(results, weights, job.output)
         write_readme(results, job.output)
         files = write_report(
             [nbformat.read(path, as_version=4) for path in notebooks],

@@ -2,13 +2,14 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lib import paths
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.reporting.folder import MARKER, claim, is_report
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.store import RunStore
 
@@ -25,7 +26,8 @@ class Job:
     force: bool = False
     keep_going: bool = False
     release: bool = False
-    auto_engine: bool = False  # an eager record serves as well as a compiled one
+    minutes: float | None = None  # for training, which stops in good order by then
+    ranks: Mapping[str, int] = field(default_factory=dict)  # of runs by name: lower ones first
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
     released: RunStore = field(
         default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
@@ -61,12 +63,18 @@ class RunFailedError(FailedError):
 
 
 def check_output(job: Job) -> None:
-    """Raise `UserError` unless the output folder can be written to and nothing is lost by it.
+    """Claim the output folder; raise `UserError` unless it can be written to and nothing is lost.
 
-    A report replaces what is in its folder: so it must be new, empty or an earlier report's, which
-    has records in any case; and none of the project's own.
+    It must be new, empty or a report's, and none of the project's own.
     """
-    folder = job.output.resolve()
+    whole = job.output.absolute()
+    try:
+        for path in (whole, *whole.parents):
+            if path.is_symlink() and not path.exists():
+                raise UserError(f"output: {path} is a link that leads nowhere")
+        folder = whole.resolve()
+    except OSError as error:
+        raise UserError(f"output: cannot reach {whole} ({error.strerror})") from None
     kept = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if job.release else [paths.REPORT])]
     if paths.ROOT.is_relative_to(folder) or any(folder.is_relative_to(p.resolve()) for p in kept):
         raise UserError(f"output: {folder} belongs to the project; allowed: a folder of its own")
@@ -75,12 +83,14 @@ def check_output(job: Job) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
         others = any(not path.name.startswith(".") for path in folder.iterdir())
+        if others and not is_report(folder):
+            raise UserError(
+                f"output: {folder} holds other files; allowed: a new or empty folder, or a "
+                f"report's, which has a file {MARKER}"
+            )
+        claim(folder)
     except OSError as error:
         raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None
-    if others and not (folder / "records").is_dir():
-        raise UserError(
-            f"output: {folder} holds other files; allowed: a new or empty folder, or a report's"
-        )
 
 
 def fail(job: Job, report: Report, message: str) -> None:

@@ -1,6 +1,5 @@
 """The released report: what may become it, and how to make it again from its records alone."""
 
-import shutil
 from pathlib import Path
 
 from fmnist_lib.commands.assembly import make_pages
@@ -9,6 +8,7 @@ from fmnist_lib.commands.notebook import HOW
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.reporting.analysis import as_recorded
+from fmnist_lib.reporting.folder import files_in, write_files
 from fmnist_lib.reporting.render import PdfUnavailableError, import_weasyprint
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import git
@@ -34,7 +34,7 @@ def check_release(job: Job) -> None:
         raise UserError(
             f"release: leaves out {missing[0].name}, which is released; allowed: at least --seeds "
             f"{','.join(map(str, sorted({c.seed for c in missing} | set(job.seeds))))}, with the "
-            "engine, device and precision of the release before"
+            "device and precision of the release before"
         )
     try:
         import_weasyprint()
@@ -69,9 +69,7 @@ def rebuild(job: Job) -> Report:
     """
     check_output(job)
     report = Report(job.output)
-    target = job.output / "records"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(job.released.folder, target, ignore=shutil.ignore_patterns(".*"))
+    write_files(job.output, "records", files_in(job.released.folder))
     make_pages(job, report)
     return report
 

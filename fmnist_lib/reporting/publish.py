@@ -4,7 +4,7 @@ Not here: HTML and PDF (`render`), what the texts beside the files say (`readme`
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from fmnist_lib.reporting import analysis, figures, findings, patience, predictions, standing
 from fmnist_lib.reporting.analysis import Results
 from fmnist_lib.reporting.cards import model_card
+from fmnist_lib.reporting.folder import write, write_files
 from fmnist_lib.reporting.paper import REPORTED, reported_table1
 from fmnist_lib.reporting.readme import report_readme
 from fmnist_lib.reporting.style import to_png, to_svg
 from fmnist_lib.reporting.tidy import confusion_table, results_table, to_csv
 from fmnist_lib.runs.record import Arrays, encode_arrays
-from fmnist_lib.runs.store import write_atomically
 
 MODELS_FOLDER = "models"
 WEIGHTS = "weights.safetensors"
@@ -38,7 +38,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
 def write_tables(results: Results, folder: Path) -> None:
     """Write `results.csv` and the tables into a report's folder."""
     for path, table in tables(results).items():
-        write_atomically(folder / path, to_csv(table))
+        write(folder, path, to_csv(table))
 
 
 # --- figures ---
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
 
 def write_figures(results: Results, folder: Path) -> None:
     """Write every figure of the report as SVG, as PNG and, what it shows, as CSV; no others."""
-    write_files(folder, figure_files(results))
+    write_files(folder, "figures", figure_files(results))
 
 
 def figure_files(results: Results) -> Iterator[tuple[str, bytes]]:
@@ -127,7 +127,7 @@ def write_models(results: Results, weights: Mapping[str, Arrays], folder: Path) 
 
     The first seed's, whatever its result: the best by test would promise too much.
     """
-    write_files(folder, model_files(results, weights))
+    write_files(folder, MODELS_FOLDER, model_files(results, weights))
 
 
 def model_files(results: Results, weights: Mapping[str, Arrays]) -> Iterator[tuple[str, bytes]]:
@@ -143,15 +143,4 @@ def model_files(results: Results, weights: Mapping[str, Arrays]) -> Iterator[tup
 
 def write_readme(results: Results, folder: Path) -> None:
     """Write the text that says what is in a report's folder."""
-    write_atomically(folder / "README.md", report_readme(results, tables(results)).encode())
-
-
-def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write files below a folder, which afterwards holds no others."""
-    written = set()
-    for name, content in files:
-        write_atomically(folder / name, content)
-        written.add(folder / name)
-    for path in folder.rglob("*"):
-        if path.is_file() and path not in written:
-            path.unlink()
+    write(folder, "README.md", report_readme(results, tables(results)).encode())

@@ -24,10 +24,9 @@ import copy
 import hashlib
 import io
 import itertools
-import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Required, TypedDict, Unpack
@@ -39,6 +38,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from fmnist_lib.reporting import numbering
+from fmnist_lib.reporting.folder import replacing
 from fmnist_lib.reporting.numbering import ReportError, add, add_to_contents, new_tag
 from fmnist_lib.reporting.origins import list_origins
 from fmnist_lib.reporting.sanitise import sanitise
@@ -47,6 +47,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PARTS = ("abstract", "appendix", "references")  # all else is the body
 LEFT_OUT = {"remove", "parameters", "injected-parameters", "papermill-error-cell-tag"}
 INPUT_HIDDEN = {"hide-input", "abstract", "references"}
+SHOWN = {"text/html", "text/markdown", "text/plain", "image/svg+xml", "image/png"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar
 NUMBER = re.compile(r"[\s\d.,:%±×+−–—()*†<>≤≥≈/-]*(\s?[a-zA-Zµ]{1,3})?")  # perhaps with a unit
 SPREAD = re.compile(" ([±–]) ")
@@ -102,12 +103,12 @@ def write_report(
     and the result says why. Raises ReportError as `render_html` does; the folder is then untouched.
     """
     page = render_html(notebooks, **front)
-    folder.mkdir(parents=True, exist_ok=True)
     html, pdf, warning = folder / "index.html", folder / "report.pdf", None
-    with _replacing(html) as unfinished:
-        unfinished.write_bytes(page.encode())
+    with replacing(folder, html.name) as unfinished_page:
+        unfinished_page.write_bytes(page.encode())
         try:
-            render_pdf(page, pdf)
+            with replacing(folder, pdf.name) as unfinished:
+                render_pdf(page, unfinished)
         except PdfUnavailableError as error:
             pdf.unlink(missing_ok=True)  # it belonged to an older page
             warning = str(error)
@@ -147,17 +148,15 @@ def render_html(notebooks: Sequence[NotebookNode], **front: Unpack[TitleBlock]) 
 def render_pdf(html: str, target: Path) -> None:
     """Write the page of `render_html` as a tagged PDF (PDF/UA-1), with its code at the end.
 
-    Raises PdfUnavailableError when a system library is missing.
+    No file is read for it but its fonts, and nothing is asked of a network. Raises
+    PdfUnavailableError when a system library is missing.
     """
     weasyprint = import_weasyprint()
     fonts = weasyprint.text.fonts.FontConfiguration()
     faces = weasyprint.CSS(string=_font_faces(), font_config=fonts)
-    local = weasyprint.urls.URLFetcher(allowed_protocols={"data", "file"})
-    document = weasyprint.HTML(string=_with_code_at_the_end(html), url_fetcher=local)
-    with _replacing(target) as unfinished:
-        document.write_pdf(
-            unfinished, stylesheets=[faces], font_config=fonts, pdf_variant="pdf/ua-1"
-        )
+    embedded = weasyprint.urls.URLFetcher(allowed_protocols={"data"})
+    document = weasyprint.HTML(string=_with_code_at_the_end(html), url_fetcher=embedded)
+    document.write_pdf(target, stylesheets=[faces], font_config=fonts, pdf_variant="pdf/ua-1")
 
 
 # --- the notebooks ---
@@ -178,19 +177,27 @@ def _cells_to_show(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """
     for number, original in enumerate(notebook.cells):
         cell, tags = copy.deepcopy(original), set(original.metadata.get("tags", []))
-        if tags & LEFT_OUT:
+        failed = any(output.output_type == "error" for output in cell.get("outputs", []))
+        if cell.cell_type not in ("code", "markdown") or (tags & LEFT_OUT and not failed):
             continue
-        cell.metadata.part = next((part for part in PARTS if part in tags), "body")
-        cell.metadata.notebook, cell.metadata.number = notebook.metadata.get("name", ""), number
+        cell.metadata = NotebookNode(
+            part=next((part for part in PARTS if part in tags), "body"),
+            notebook=notebook.metadata.get("name", ""),
+            number=number,
+        )
         if cell.cell_type == "code":
             cell.source = "" if tags & INPUT_HIDDEN else cell.source
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if WIDGET not in output.get("data", {})
-                and (output.output_type != "stream" or "keep-stream" in tags)
-            ]
+            cell.outputs = [output for output in cell.outputs if _is_shown(output, tags)]
         yield cell
+
+
+def _is_shown(output: NotebookNode, tags: Collection[str]) -> bool:
+    """Return whether the page shows an output, after taking from it what the page does not."""
+    if "data" not in output:
+        return output.output_type != "stream" or "keep-stream" in tags
+    progress = WIDGET in output.data
+    output.data = NotebookNode({kind: output.data[kind] for kind in SHOWN & set(output.data)})
+    return bool(output.data) and not progress
 
 
 # --- the page ---
@@ -314,14 +321,3 @@ def import_weasyprint() -> ModuleType:
         reason = str(error).partition("\n")[0]
         raise PdfUnavailableError(NO_PDF.format(reason=reason)) from error
     return weasyprint
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write to; without an error it takes the target's place."""
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
