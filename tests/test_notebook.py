@@ -1,6 +1,7 @@
 """What a notebook shows when it is opened by hand: own records, released ones, or why not."""
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from made_up import make_run
 
 from fmnist_lib import paths
@@ -69,15 +70,33 @@ def test_released_records_of_more_models_come_before_own_ones(folders):
 
 
 def test_own_records_count_however_they_were_computed(folders):
-    RunStore(paths.RUNS).write(make_run("lenet5", engine="compiled"))
-    assert open_results(models="lenet5").runs[0].config.engine == "compiled"
-    assert open_results(models="lenet5", train=True).runs[0].config.engine == "compiled"
+    RunStore(paths.RUNS).write(make_run("lenet5", precision="bf16"))
+    assert open_results(models="lenet5").runs[0].config.precision == "bf16"
+    assert open_results(models="lenet5", train=True).runs[0].config.precision == "bf16"
 
 
 def test_a_folder_given_is_the_only_one_read(folders, output):
     RunStore(paths.RUNS).write(output)
     with pytest.raises(UserError, match="elsewhere"):
         open_smoke(records=folders / "elsewhere")
+
+
+def test_in_a_notebook_missing_records_are_one_line(folders):
+    shell = InteractiveShell()
+    shell._showtraceback = lambda kind, value, lines: said.extend(lines)
+    said = []
+    shell.run_cell(
+        "from fmnist_lib.commands.notebook import open_results; open_results(records='elsewhere')"
+    )
+    (line,) = said
+    assert str(paths.ROOT / "elsewhere") in line
+
+
+def test_records_within_the_project_are_told_by_their_place_in_it(folders, output, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", folders)
+    RunStore(folders / "a" / "records").write(output)
+    for records in ("a/records", folders / "a" / "records"):
+        assert open_smoke(records=records).origin == "the records in a/records"
 
 
 def test_with_train_it_trains_what_is_missing_once(folders, output, capsys):

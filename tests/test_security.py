@@ -1,6 +1,7 @@
 """Files that somebody sends run nothing: not on reading them, not in the report made of them."""
 
 import ast
+import base64
 import html
 import io
 import json
@@ -8,15 +9,24 @@ import re
 import shutil
 import subprocess
 import tarfile
+import urllib.request
 
 import psutil
+import pypdf
 import pytest
 from bs4 import BeautifulSoup
 from made_up import ENVIRONMENT, make_run
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from matplotlib.figure import Figure
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_output,
+    new_raw_cell,
+)
 
 from fmnist_lib.data import obtain
-from fmnist_lib.execution import local as cluster
+from fmnist_lib.execution.here import run_many
 from fmnist_lib.paths import ROOT
 from fmnist_lib.reporting import render
 from fmnist_lib.reporting.analysis import load_results
@@ -265,11 +275,64 @@ def test_an_address_that_is_a_script_is_no_link():
     assert_harmless(page)
 
 
-@pytest.mark.parametrize("kind", ["application/javascript", "text/latex", "image/jpeg"])
+OTHERS = ("javascript", "json", "pdf", "vnd.jupyter.widget-view+json", "x-unknown")
+
+
+@pytest.mark.parametrize(
+    "kind", [f"application/{x}" for x in OTHERS] + ["text/latex", "image/jpeg"]
+)
 def test_outputs_of_other_kinds_are_left_out(kind):
     page = page_of(shown({kind: "alert(1)"}))
     assert_harmless(page)
     assert "alert(1)" not in page.main.get_text()
+
+
+@pytest.mark.parametrize("form", ["text/html", "text/restructuredtext", "text/x-python", ""])
+def test_a_raw_cell_shows_nothing_and_does_nothing(form):
+    hostile = "<meta http-equiv=refresh content='0;url=https://example.org/'><style>*{}</style>x"
+    page = page_of(new_raw_cell(hostile, metadata={"format": form, "raw_mimetype": form}))
+    assert_harmless(page)
+    assert len(page.select(".cell[data-part]")) == 1  # the title
+
+
+def test_no_metadata_gets_in():
+    hostile = '"><script>alert(1)</script>'
+    words = {name: hostile for name in ("magics_language", "part", "notebook", "format", "alt")}
+    output = new_output("display_data", {"image/png": "x"}, metadata={"image/png": words, **words})
+    cell = new_code_cell("1", outputs=[output], metadata=words | {"attachments": {"a": words}})
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), cell], metadata={"name": hostile})
+    notebook.metadata |= {"title": hostile, "widgets": words, "language_info": words}
+    assert_harmless(BeautifulSoup(render.render_html([notebook], title="x"), "html.parser"))
+
+
+def test_the_pdf_reads_no_file_but_its_fonts(tmp_path, monkeypatch):
+    """Even if markup had slipped through that names one, or the network."""
+    secret = tmp_path / "secret.png"
+    Figure(figsize=(1, 1)).savefig(secret)
+    address = secret.as_uri()
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{address}"/></svg>'
+    embedded = base64.b64encode(svg.encode()).decode()
+    asked = []
+    opened = urllib.request.OpenerDirector.open
+    monkeypatch.setattr(
+        urllib.request.OpenerDirector,
+        "open",
+        lambda self, request, *rest, **more: (
+            asked.append(getattr(request, "full_url", request))
+            or opened(self, request, *rest, **more)
+        ),
+    )
+    page = (
+        f'<html lang="en"><head><title>x</title><link rel="attachment" href="{address}">'
+        f'<link rel="stylesheet" href="{address}"><style>@import url("{address}"); '
+        f'p {{ background: url("{address}"), url("http://127.0.0.1:9/x") }}</style></head>'
+        f'<body><main><p><a rel="attachment" href="{address}">x</a><img alt="a" src="{address}">'
+        f'<img alt="b" src="data:image/svg+xml;base64,{embedded}"></p></main></body></html>'
+    )
+    render.render_pdf(page, tmp_path / "x.pdf")
+    assert not pypdf.PdfReader(tmp_path / "x.pdf").attachments
+    assert asked
+    assert all(url.startswith("data:") or url.endswith(".ttf") for url in asked)
 
 
 def test_a_picture_cannot_leave_its_attribute():
@@ -358,7 +421,7 @@ def test_scheduler_workers_and_dashboard_are_on_loopback():
     seen = []
     tiny = {"train_images": 20, "test_images": 10, "max_epochs": 1, "batch_size": 10}
     configs = [make_config(model="lenet5", seed=seed, **tiny) for seed in (0, 1)]
-    runs = cluster.run_many(configs, jobs=2, on_epoch=lambda *_: seen.extend(listening()))
+    runs = run_many(configs, jobs=2, on_epoch=lambda *_: seen.extend(listening()))
     assert len(list(runs)) == 2
     assert len(seen) > 3
     assert {*seen} <= {"127.0.0.1", "::1"}
