@@ -152,22 +152,21 @@ def _fetch(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) 
                 except (ImportError, OSError, ValueError) as error:
                     reasons[title] = " ".join(str(error).split())[:600]
             else:
-                raise DataError(_give_up(raw, reasons))
+                _give_up(raw, reasons)
             if fault:
                 warnings.warn(f"replaced by a verified copy: {fault}", stacklevel=4)
 
 
-def _give_up(raw: Path, reasons: Mapping[str, str]) -> str:
-    """Put bad files out of the way; return what is missing, and why, in one line."""
+def _give_up(raw: Path, reasons: Mapping[str, str]) -> None:
+    """Put bad files out of the way; raise DataError: what is missing, and why."""
     faults = _faults(raw)
     for name in filter(faults.get, faults):
         (raw / name).replace(raw / f"{name}.bad")
         faults[name] += f"; kept aside as {name}.bad"
-    parts = [f"FashionMNIST cannot be obtained, missing {', '.join(faults)}"]
-    parts += filter(None, faults.values())
-    parts += (f"{title}: {reason}" for title, reason in reasons.items())
-    parts.append(f"by hand: put the decompressed files into {raw}, or try again with a network")
-    return " | ".join(parts)
+    what = [f"FashionMNIST cannot be obtained, missing {', '.join(faults)}"]
+    why = [f"{title}: {reason}" for title, reason in reasons.items()]
+    by_hand = [f"by hand: put the decompressed files into {raw}, or try again with a network"]
+    raise DataError(" | ".join([*what, *filter(None, faults.values()), *why, *by_hand]))
 
 
 def _faults(raw: Path) -> dict[str, str]:
