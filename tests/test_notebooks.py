@@ -6,13 +6,13 @@ import re
 import tokenize
 
 import nbformat
-import papermill
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.paths import NOTEBOOKS
+from fmnist_lib.reporting.execute import execute
 from fmnist_lib.reporting.explain import explain
 from fmnist_lib.reporting.render import render_html
 
@@ -185,13 +185,11 @@ def test_references_are_the_same_wherever_they_stand():
 # --- executed ---
 
 
-def execute(name, store, folder, **parameters):
-    """The notebook, executed from outside its folder as `run_all.py` does."""
+def executed(name, store, folder, **parameters):
+    """The notebook, executed as `run_all.py` does."""
     parameters = {"profile": "smoke", "records": str(store.folder)} | parameters
     target = folder / f"{name}.ipynb"
-    papermill.execute_notebook(
-        NOTEBOOKS / f"{name}.ipynb", target, parameters, kernel_name="python3", progress_bar=False
-    )
+    assert execute(NOTEBOOKS / f"{name}.ipynb", target, parameters) == ""
     return nbformat.read(target, as_version=4)
 
 
@@ -200,11 +198,11 @@ def test_all_of_a_report_is_shown(smoke_store, tmp_path):
     """The comparison with an uneven number of seeds, and a model; rendered as one report."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    executed = [
-        execute("comparison", smoke_store, folder, seeds="0-1"),
-        execute("lenet5", smoke_store, folder, seeds="0"),
+    notebooks = [
+        executed("comparison", smoke_store, folder, seeds="0-1"),
+        executed("lenet5", smoke_store, folder, seeds="0"),
     ]
-    html = render_html(executed, title="Smoke", draft=True)
+    html = render_html(notebooks, title="Smoke", draft=True)
     page = BeautifulSoup(html, "html.parser")
     captions = {f["id"]: f.select_one(".label").text for f in page.find_all("figure")}
     assert captions["tab-table1"].startswith("Table\u00a01")
