@@ -270,12 +270,12 @@ def test_all_times_are_of_one_machine(results_of):
 
 def test_runs_are_found_as_recorded_for_the_rules_asked_for(store, results_of):
     asked = make_run(test_images=N).record.config
-    results_of({"engine": "compiled", "stops": (Stop(), Stop(patience=20))})
-    (found,) = analysis.as_recorded(store, [asked], free=frozenset({"engine"}))
-    assert (found.engine, found.stops) == ("compiled", (Stop(),))
+    results_of({"precision": "bf16", "stops": (Stop(), Stop(patience=20))})
+    (found,) = analysis.as_recorded(store, [asked], free=frozenset({"precision"}))
+    assert (found.precision, found.stops) == ("bf16", (Stop(),))
     assert store.find(found)
     more = asked.model_copy(update={"stops": (Stop(patience=7),)})
-    (found,) = analysis.as_recorded(store, [more], free=frozenset({"engine"}))
+    (found,) = analysis.as_recorded(store, [more], free=frozenset({"precision"}))
     assert not store.find(found)
 
 

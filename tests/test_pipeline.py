@@ -1,23 +1,23 @@
 """Rules of the pipeline that need no training: releases, and what becomes of each run."""
 
-from dataclasses import replace
-
 import pytest
 from made_up import ENVIRONMENT, make_cost, make_run
 
 from fmnist_lib import paths
 from fmnist_lib.commands import assembly, pipeline, released
 from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output
-from fmnist_lib.commands.pipeline import has_cost, one_a_model, state_of
+from fmnist_lib.commands.pipeline import has_cost, one_a_model
 from fmnist_lib.commands.released import check_release
+from fmnist_lib.commands.train import state_of
 from fmnist_lib.errors import UserError
+from fmnist_lib.execution import here
 from fmnist_lib.models import MODELS
+from fmnist_lib.reporting.folder import MARKER
 from fmnist_lib.reporting.render import PdfUnavailableError
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
-from fmnist_lib.training.engine import CompilationError
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def no_pdf(monkeypatch):
     monkeypatch.setattr(released, "import_weasyprint", fail)
 
 
-def job(tmp_path, profile="smoke", *, models="", engine="eager", seeds="", **options):
+def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **options):
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
-    configs = plan(profile, models=models, engine=engine, seeds=seeds)
+    configs = plan(profile, models=models, seeds=seeds, precision=precision)
     return Job(profile=profile, configs=configs, output=tmp_path, **stores, **options)
 
 
@@ -61,9 +61,9 @@ def test_a_release_keeps_what_was_released(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"leaves out lenet5-s0-\w+, .* at least --seeds 0,1, with"):
         check_release(one)
     check_release(two)
-    compiled = job(tmp_path, "paper", seeds="0-1", engine="compiled")
-    with pytest.raises(UserError, match=r"leaves out lenet5-s0-.* engine"):
-        check_release(compiled)
+    other = job(tmp_path, "paper", seeds="0-1", precision="bf16")
+    with pytest.raises(UserError, match=r"leaves out lenet5-s0-.* precision"):
+        check_release(other)
 
 
 def test_a_release_needs_its_pdf(tmp_path, monkeypatch, no_pdf):
@@ -85,26 +85,6 @@ def test_a_run_is_cached_released_or_to_train(tmp_path):
     own.store.write(output)
     assert state_of(own, config).text == "cached"
     assert state_of(job(tmp_path, force=True), config).record is None
-
-
-SMOKE = {"train_images": 640, "test_images": 500, "max_epochs": 2}
-
-
-def engines(job):
-    return {(config.seed, config.engine) for config in pipeline.settle_engines(job).configs}
-
-
-def test_auto_takes_one_engine_for_all_runs_of_a_model(tmp_path):
-    planned = job(tmp_path, auto_engine=True, models="lenet5", engine="compiled", seeds="0-2")
-    assert engines(planned) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
-    planned.store.write(make_run(seed=1, **SMOKE))
-    assert engines(planned) == {(0, "eager"), (1, "eager"), (2, "eager")}
-    planned.store.write(make_run(seed=0, engine="compiled", **SMOKE))
-    assert engines(planned) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
-    planned.store.write(make_run(seed=2, **SMOKE))
-    assert engines(planned) == {(0, "eager"), (1, "eager"), (2, "eager")}
-    asked = replace(planned, auto_engine=False)
-    assert engines(asked) == {(0, "compiled"), (1, "compiled"), (2, "compiled")}
 
 
 def test_costs_are_measured_once_a_model_whatever_the_seeds():
@@ -144,18 +124,6 @@ def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch
     assert [line.partition(":")[0] for line in report.notices] == ["no times of LeNet-5"]
 
 
-def test_without_the_compiler_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
-    def no_compiler(*_, **__):
-        raise CompilationError("lenet5: compiling failed: no C++ compiler")
-
-    monkeypatch.setattr(pipeline, "measure_costs", no_compiler)
-    (config,) = plan("smoke", models="lenet5", engine="compiled")
-    record = make_run().record.model_copy(update={"config": config})
-    report = Report(tmp_path)
-    pipeline.measure_missing(job(tmp_path), [record], report)
-    assert report.notices == ["no times of LeNet-5: lenet5: compiling failed: no C++ compiler"]
-
-
 def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):
     store = RunStore(tmp_path)
     (config,) = plan("smoke", models="baseline_cnn")
@@ -186,7 +154,10 @@ def test_a_report_never_goes_where_other_files_lie(tmp_path):
     (tmp_path / "models").mkdir()
     with pytest.raises(UserError, match=r"output: .* holds other files"):
         check_output(job_into(tmp_path))
-    (tmp_path / "records").mkdir()  # it is an earlier report's
+    (tmp_path / "records").mkdir()  # many projects have such a folder
+    with pytest.raises(UserError, match=r"output: .* holds other files"):
+        check_output(job_into(tmp_path))
+    (tmp_path / MARKER).touch()  # it is an earlier report's
     check_output(job_into(tmp_path))
     check_output(job_into(tmp_path / "new"))
 
@@ -206,11 +177,12 @@ def test_when_every_run_failed_the_report_before_is_left_alone(tmp_path, monkeyp
     output = tmp_path / "out"
     (output / "records").mkdir(parents=True)
     (output / "records" / "kept").touch()
+    (output / MARKER).touch()
 
     def fail_all(configs, **options):
         return ((config, ValueError("no luck")) for config in configs)
 
-    monkeypatch.setattr(pipeline, "run_many", fail_all)
+    monkeypatch.setattr(here, "run_many", fail_all)
     job = job_into(output, keep_going=True, store=RunStore(tmp_path / "runs"))
     with pytest.raises(RunFailedError, match="no run succeeded"):
         pipeline.make_report(job)

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from distributed import Client, get_worker
 
-from fmnist_lib.commands import pipeline
-from fmnist_lib.errors import UserError
-from fmnist_lib.execution.local import run_many, run_on
+from fmnist_lib.commands.job import Job, Report
+from fmnist_lib.commands.train import train_missing
+from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.execution.here import run_many
+from fmnist_lib.execution.local import run_on
 from fmnist_lib.execution.remote import check_address, connect
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
@@ -26,7 +28,9 @@ ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parent),
 }
 NO_SOURCES = "from fmnist_lib.data import obtain\nobtain.SOURCES.clear()\n"
-OTHER_TORCH = "from fmnist_lib import remote\nremote.package_version = lambda name: '0.1'\n"
+OTHER_TORCH = (
+    "from fmnist_lib.execution import remote\nremote.package_version = lambda name: '0.1'\n"
+)
 
 
 class Place:
@@ -203,9 +207,7 @@ def test_a_killed_workers_run_moves_and_comes_out_the_same(place):
 def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, monkeypatch):
     configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(3)]
     store, other = RunStore(tmp_path / "store"), RunStore(tmp_path / "none")
-    job = pipeline.Job(
-        "smoke", configs, tmp_path, scheduler=place.address, store=store, released=other
-    )
+    job = Job("smoke", configs, tmp_path, scheduler=place.address, store=store, released=other)
     place.worker()
     write = store.write
 
@@ -214,15 +216,15 @@ def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, mon
         place.scheduler.kill()
 
     monkeypatch.setattr(store, "write", write_and_kill)
-    with pytest.raises(pipeline.RunFailedError, match="lost; finished runs are stored"):
-        pipeline.train_missing(job, pipeline.Report(tmp_path))
+    with pytest.raises(FailedError, match="lost; finished runs are stored"):
+        train_missing(job, Report(tmp_path))
     assert len(store.names()) == 1
     monkeypatch.setattr(store, "write", write)
     again = Place(tmp_path)
     try:
         again.worker()
         job = replace(job, scheduler=again.address)
-        assert len(pipeline.train_missing(job, pipeline.Report(tmp_path))) == 3
+        assert len(train_missing(job, Report(tmp_path))) == 3
     finally:
         again.close()
 

@@ -4,8 +4,20 @@ import pytest
 
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.reporting.paper import REPORTED
 from fmnist_lib.runs.config import Stop
-from fmnist_lib.runs.plans import PROFILES, parse_models, parse_seeds, plan, usable_cores
+from fmnist_lib.runs.environment import usable_cores
+from fmnist_lib.runs.plans import (
+    CHOSEN,
+    FAMILIES,
+    PAPER_ACCURACY,
+    PROFILES,
+    STUDY,
+    parse_models,
+    parse_seeds,
+    plan,
+    plan_families,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +40,7 @@ def test_seeds(text, seeds):
     "text",
     [
         *("", " ", ",", "1,", "a", "-1", "1-", "4-0", "1.5", "1e3", "0x1", "1;2", "0-4-7"),
-        *("4294967296", "0-99999", "0-4294967295", "9" * 5000),
+        *("4294967296", "0-1000", "0-99999", "0-4294967295", "9" * 5000),
     ],
     ids=lambda text: repr(text[:12]),
 )
@@ -63,8 +75,8 @@ def test_paper_is_the_papers_protocol_with_one_run_a_model():
         assert not config.shortened
 
 
-def test_study_is_the_same_with_five_seeds_and_a_patient_rule_besides():
-    configs = plan("study")
+def test_the_papers_family_is_the_same_with_five_seeds_and_a_patient_rule_besides():
+    configs = plan("study", families="paper")
     assert {config.stops for config in configs} == {(Stop(), Stop(patience=20))}
     assert len({config.key for config in configs}) == 5 * len(MODELS)
     assert {config.seed for config in configs} == {0, 1, 2, 3, 4}
@@ -77,7 +89,7 @@ def test_smoke_runs_are_other_runs():
 
 
 def test_models_and_seeds_override_the_profiles():
-    configs = plan("study", models="vit_tiny,lenet5", seeds="8-9")
+    configs = plan("paper", models="vit_tiny,lenet5", seeds="8-9")
     assert [(config.model, config.seed) for config in configs] == [
         ("lenet5", 8),
         ("lenet5", 9),
@@ -92,9 +104,79 @@ def test_unknown_profile():
 
 
 def test_every_profile_can_be_planned_and_says_what_it_is_for():
-    for name, profile in PROFILES.items():
+    for name, purpose in PROFILES.items():
         assert plan(name)
-        assert profile.purpose
+        assert purpose
+
+
+# --- families: numbers of runs by hand
+
+
+@pytest.mark.parametrize(
+    ("family", "whole", "reduced"),
+    [
+        ("paper", 30, 30),
+        ("split", 60, 30),
+        ("folds", 60, 30),
+        ("ablations", 100, 60),
+        ("augment", 60, 24),
+        ("recipe-search", 48, 18),
+        ("quick-search", 24, 24),
+        ("sensitivity", 90, 12),
+    ],
+)
+def test_a_gpu_gets_every_run_and_a_processor_the_reduced_number(family, whole, reduced):
+    for device, number in (("cuda", whole), ("cpu", reduced)):
+        configs = plan("study", families=family, device=device)
+        assert len({config.key for config in configs}) == len(configs) == number
+        assert {config.device for config in configs} == {device}
+        assert not any(config.shortened for config in configs)
+
+
+def test_families_come_in_their_order_and_the_papers_stays_with_a_processor():
+    assert list(plan_families()) == list(STUDY)
+    assert list(plan_families(device="cuda")) == list(STUDY[1:])
+    assert list(plan_families("augment,split")) == ["split", "augment"]
+    with pytest.raises(UserError, match=r"^families: unknown 'fold'; allowed: paper, split, "):
+        plan_families("fold")
+    assert all(family.answers for family in FAMILIES.values())
+
+
+def test_no_two_families_share_a_run():
+    names = [config.name for configs in plan_families(device="cuda").values() for config in configs]
+    assert len(set(names)) == len(names)
+
+
+def test_every_run_of_a_fold_is_there_once():
+    configs = plan("study", families="folds", device="cuda", models="lenet5")
+    assert sorted((c.partition, c.fold) for c in configs) == [
+        (partition, fold) for partition in (0, 1) for fold in range(5)
+    ]
+    assert {c.validation_images for c in configs} == {4_800}
+
+
+def test_what_a_search_decides_waits_for_it_and_then_takes_the_best():
+    """Made-up records of one model's search: the third setting is best, the second enough."""
+    searched = plan("study", families="quick-search", models="lenet5")
+    accuracies = [80.0, 89.5, 92.0, 91.0]
+
+    class Record:
+        def __init__(self, config, accuracy):
+            self.config, self.name = config, config.name
+            self.history = [type("Row", (), {"validation_accuracy": accuracy})]
+
+    records = [Record(c, a) for c, a in zip(searched, accuracies, strict=True)]
+    assert plan("study", families="quick", records=records[:-1]) == []
+    quick = plan("study", families="quick", records=records)
+    assert {(c.model, c.epochs, c.protocol) for c in quick} == {("lenet5", 6, "paper")}
+    assert [c.seed for c in quick] == [0, 1, 2]
+    assert {c.schedule for c in quick} == {"onecycle"}
+    _, most_accurate = CHOSEN["recipe"]
+    assert most_accurate(records) is records[2]
+
+
+def test_the_papers_accuracies_are_those_of_its_tables():
+    assert {m: REPORTED[m].test_accuracy for m in REPORTED} == PAPER_ACCURACY
 
 
 def test_device_reaches_every_run():

@@ -27,6 +27,7 @@ from fmnist_lib.commands.verification import (
     table,
 )
 from fmnist_lib.errors import UserError
+from fmnist_lib.execution import here
 from fmnist_lib.runs.record import digest_json, encode
 from fmnist_lib.runs.run import metrics_of
 from fmnist_lib.runs.store import RunStore
@@ -252,7 +253,7 @@ def test_a_damaged_record_differs_and_stays_where_it_is(released, tmp_path, caps
 
 def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys):
     released.write(make_run("vit_tiny", test_images=200))
-    run_many = replay.run_many
+    run_many = here.run_many
 
     def lame(configs, **options):
         for config in configs:
@@ -261,7 +262,7 @@ def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys
             else:
                 yield from run_many([config], **options)
 
-    monkeypatch.setattr(replay, "run_many", lame)
+    monkeypatch.setattr(here, "run_many", lame)
     assert command("--verify", "--jobs", "1") == 1
     first, second, _ = capsys.readouterr().out.splitlines()
     assert first.endswith(IDENTICAL)
@@ -272,7 +273,7 @@ def test_an_interrupted_verification_goes_on(released, small_run, tmp_path, monk
     scratch = RunStore(tmp_path / "runs" / "verify")
     scratch.write(small_run)
     trained = []
-    monkeypatch.setattr(replay, "run_many", lambda configs, **_: trained.extend(configs) or [])
+    monkeypatch.setattr(here, "run_many", lambda configs, **_: trained.extend(configs) or [])
     assert command("--verify") == 0
     assert trained == []
 
@@ -283,7 +284,7 @@ def test_what_other_code_has_trained_is_not_used(released, small_run, tmp_path, 
     old = replace(small_run, record=record.model_copy(update={"environment": other}))
     RunStore(tmp_path / "runs" / "verify").write(old)
     trained = []
-    monkeypatch.setattr(replay, "run_many", lambda configs, **_: trained.extend(configs) or [])
+    monkeypatch.setattr(here, "run_many", lambda configs, **_: trained.extend(configs) or [])
     command("--verify")  # of a run that never came back the old result is all there is
     assert [config.name for config in trained] == [record.name]
 

@@ -16,7 +16,6 @@ from fmnist_lib import paths
 from fmnist_lib.errors import FailedError
 from fmnist_lib.execution.here import OnEpoch, Outcome
 from fmnist_lib.execution.remote import connect, have_data, send_data
-from fmnist_lib.reporting.processes import watch_parent
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
@@ -83,7 +82,6 @@ def local_client(jobs: int) -> Iterator[Client]:
                 silence_logs=logging.CRITICAL,
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
-            client.run(watch_parent)
         except (OSError, RuntimeError, TimeoutError, ValueError) as error:
             causes = [error]
             while causes[-1].__cause__ or causes[-1].__context__:
