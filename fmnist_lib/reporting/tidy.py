@@ -20,6 +20,9 @@ SETTINGS = {"protocol", "max_epochs", "batch_size", "optimizer", "learning_rate"
     *("device", "engine", "precision")
 }
 KEPT = {"fired", "epochs", *METRICS, *EVALUATED}
+MACHINE = {"python", "system", "cpu", "cores", "threads", "commit", "dirty"} | {
+    *("code_sha256", "data_sha256", "started", "finished")
+}
 SIZES = {"parameters", "macs", "checkpoint_bytes", "peak_memory_mib"}
 FORMULA = ("=", "+", "-", "@", "\t")  # how a text starts that a spreadsheet would run
 
@@ -74,7 +77,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 
 
 def _environment(run: RunRecord) -> dict[str, Any]:
-    fields = run.environment.model_dump(exclude={"packages", "notes"})
+    fields = run.environment.model_dump(include=MACHINE)
     torch = run.environment.packages.get("torch")
     return {**fields, "torch": torch, "notes": "; ".join(run.environment.notes) or None}
 
