@@ -2,12 +2,17 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from made_up import ENVIRONMENT, make_cost, make_run
+from filelock import FileLock
+from made_up import ENVIRONMENT, make_cost
+from made_up import make_run as made_run
+from test_records import honest
 
 import fmnist_lib.runs.store
 import run_all
@@ -18,6 +23,10 @@ from fmnist_lib.runs.store import RunStore
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def make_run(*arguments, **options):
+    return honest(made_run(*arguments, **options))
 
 
 def mount(*arguments) -> None:
@@ -72,7 +81,7 @@ def test_on_a_disk_without_a_byte_left_the_command_says_so(disk, tmp_path):
     assert f"{disk / 'runs'}: cannot be written to" in line
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [FULL, READ_ONLY], ids=["full", "read-only"])
 def test_what_the_system_refuses_is_one_line_for_the_user(tmp_path, monkeypatch, step, error):
     def refuse(*_):
@@ -92,6 +101,69 @@ def test_what_the_system_refuses_is_one_line_for_the_user(tmp_path, monkeypatch,
             assert str(caught.value) == f"{tmp_path}: cannot be written to ({error.strerror})"
     assert files_in(tmp_path) == before
     assert store.find(run.record.config) == run.record
+
+
+NOT_PERMITTED = OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_a_disk_that_knows_no_modes_takes_runs_all_the_same(tmp_path, monkeypatch):
+    """Shared folders and mounted object stores refuse to set them."""
+
+    def refuse(*_, **__):
+        raise NOT_PERMITTED
+
+    store, run = RunStore(tmp_path), make_run(test_images=100)
+    for module, name in ((os, "chmod"), (os, "utime"), (shutil, "copystat"), (shutil, "copymode")):
+        monkeypatch.setattr(module, name, refuse)
+    with store.lock():
+        for _ in range(2):
+            store.write(run)
+        store.write_cost(make_cost(run.record.config))
+    assert store.find(run.record.config) == run.record
+    (tmp_path / run.record.name / "record.json").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"counts as missing \(kept as"):
+        assert store.find(run.record.config) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "number"),
+    [
+        *[(FileLock, "acquire", 1), (os, "replace", 3), (os, "replace", 4)],
+        *[(tempfile, "mkstemp", n) for n in (1, 2)],
+        *[
+            (os, step, n)
+            for step in ("fsync", "replace", "mkdir", "rmdir", "unlink")
+            for n in (1, 2)
+        ],
+    ],
+    ids=lambda value: "" if isinstance(value, type(os) | type) else str(value),
+)
+def test_a_folder_that_will_not_do_is_refused_before_any_work(
+    tmp_path, monkeypatch, module, step, number
+):
+    """Whichever step it is that the folder does not take, the first time or later."""
+    work, calls = [], []
+    error = NotImplementedError("no locks here") if step == "acquire" else NOT_PERMITTED
+
+    def refuse(*arguments, **options):
+        calls.append(step)
+        if len(calls) >= number:
+            raise error
+        return real(*arguments, **options)
+
+    real = getattr(module, step)
+    store = RunStore(tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, refuse)
+        with pytest.raises(UserError) as caught, store.lock():
+            work.append("done")
+    assert not work
+    assert str(caught.value).startswith(f"{store.folder}: cannot be written to (")
+    assert "\n" not in str(caught.value)
+    with store.lock():  # and what the trial left is no hindrance
+        store.write(make_run(test_images=100))
+    assert len(store.names()) == 1
+    assert {path.name for path in store.folder.iterdir()} <= {*store.names(), ".lock"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Records: what is written comes back, and what was damaged is named and never used."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,22 +11,63 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import make_cost, make_run
+from made_up import labels, make_cost, make_run, mistaken
 
 import fmnist_lib.runs.store
 from fmnist_lib.errors import UserError
+from fmnist_lib.paths import REPORT
 from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.runs.record import (
     DamagedRecordError,
+    EpochRow,
     RunOutput,
+    contradictions,
     describe_difference,
     digest_arrays,
     digest_json,
+    labels_of,
+    metrics_of,
+    true_labels,
 )
+from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore, write_atomically
 
 RULE = Stop().name
+
+
+def honest(output) -> RunOutput:
+    """The same run with the figures and digests that follow from its predictions and weights."""
+    record = output.record
+    true = labels(record.config.test_images)
+    rows, stops = list(record.history), {}
+    for name, kept in sorted(record.stops.items()):
+        predicted = output.predictions[name]["predicted"]
+        confusion = np.zeros((10, 10), int)
+        np.add.at(confusion, (true, predicted), 1)
+        figures = {
+            "test_accuracy": 100.0 * int((predicted == true).sum()) / len(true),
+            "confusion": confusion.tolist(),
+        }
+        hashes = {"predictions_sha256": digest_arrays(output.predictions[name])}
+        if name in output.weights:
+            hashes["weights_sha256"] = digest_arrays(output.weights[name])
+        best = kept.best_epoch - 1
+        rows[best] = rows[best].model_copy(update={"test_accuracy": figures["test_accuracy"]})
+        stops[name] = kept.model_copy(update=figures | hashes)
+    record = record.model_copy(update={"history": rows, "stops": stops})
+    content = with_digests(record.model_dump(mode="json"))
+    return replace(output, record=records.RunRecord.model_validate(content))
+
+
+def with_digests(content: dict) -> dict:
+    """A record's content with its digests, but the checksum, made anew."""
+    rows = metrics_of([EpochRow(**row) for row in content["history"]])
+    for kept in content["stops"].values():
+        hashes = {name: kept[name] for name in ("weights_sha256", "predictions_sha256")}
+        kept["digest"] = digest_json([rows[: kept["epochs"]], hashes])
+    digests = [kept["digest"] for _, kept in sorted(content["stops"].items())]
+    return {**content, "result_digest": digest_json([rows, *digests])}
 
 
 def renamed(run, **settings) -> RunOutput:
@@ -72,12 +114,9 @@ def test_weights_come_back_however_they_lie_in_memory(tmp_path, small_run):
         "channels_last": np.arange(120, dtype=np.float32).reshape(2, 4, 5, 3).transpose(0, 3, 1, 2),
         "number": np.array(7),  # batch norm's count, of shape ()
     }
-    result = small_run.record.stops[RULE].model_copy(
-        update={"weights_sha256": digest_arrays(weights)}
-    )
-    record = small_run.record.model_copy(update={"stops": {RULE: result}})
-    store = RunStore(tmp_path)
-    store.write(RunOutput(record, small_run.predictions, {RULE: weights}))
+    output = honest(replace(small_run, weights={RULE: weights}))
+    record, store = output.record, RunStore(tmp_path)
+    store.write(output)
     assert_same(store.weights(record, RULE), weights)
 
 
@@ -269,19 +308,27 @@ def test_a_damaged_run_is_named_set_aside_and_counts_as_missing(store, small_run
     assert store.find(small_run.record.config) == small_run.record
 
 
-def test_damage_after_damage_is_kept_apart(store, small_run):
-    for _ in range(2):
+def test_of_each_damaged_file_the_last_copy_is_kept(store, small_run, other):
+    for length in (100, 200):
         store.write(small_run)
-        cut(store.folder / small_run.record.name)
+        path = store.folder / small_run.record.name / "record.json"
+        path.write_bytes(path.read_bytes()[:length])
         with pytest.warns(UserWarning, match="counts as missing"):
             store.find(small_run.record.config)
-    assert len(list((store.folder / "damaged").iterdir())) == 2
+    (kept,) = (store.folder / "damaged").iterdir()
+    assert (kept / "record.json").stat().st_size == 200
+    store.write(small_run)
+    for run in (small_run, other):  # files of one name, of two runs
+        store.path_of(run.record.name, "weights", RULE).write_bytes(b"")
+        with pytest.warns(UserWarning, match="--force"):
+            store.weights(run.record, RULE)
+    assert len(list((store.folder / "damaged").iterdir())) == 3
 
 
 def test_a_record_in_another_runs_folder_is_not_taken_for_its(store, small_run, other):
     stolen = (store.folder / other.record.name / "record.json").read_bytes()
     (store.folder / small_run.record.name / "record.json").write_bytes(stolen)
-    with pytest.warns(UserWarning, match="the record is of another run"):
+    with pytest.warns(UserWarning, match="of another run"):
         assert store.find(small_run.record.config) is None
 
 
@@ -311,7 +358,7 @@ def test_damage_in_a_store_that_cannot_be_written_is_no_crash(store, small_run, 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fmnist_lib.runs.store.shutil, "move", refuse)
+    monkeypatch.setattr(fmnist_lib.runs.store.os, "replace", refuse)
     cut(store.folder / small_run.record.name)
     with pytest.warns(UserWarning, match="could not be set aside: Permission denied"):
         assert store.find(small_run.record.config) is None
@@ -392,11 +439,8 @@ def test_a_record_serves_a_request_for_fewer_rules(tmp_path, small_run):
     rules = [Stop(), Stop(patience=20)]
     both = renamed(small_run, stops=rules)
     stops = {rule.name: both.record.stops[RULE].model_copy(update={"rule": rule}) for rule in rules}
-    both = RunOutput(
-        both.record.model_copy(update={"stops": stops}),
-        {name: both.predictions[RULE] for name in stops},
-        {},
-    )
+    record = both.record.model_copy(update={"stops": stops})
+    both = honest(RunOutput(record, {name: both.predictions[RULE] for name in stops}, {}))
     store = RunStore(tmp_path)
     store.write(both)
     assert store.find(small_run.record.config) == both.record
@@ -486,16 +530,6 @@ def test_the_lock_is_given_back_even_after_an_error(tmp_path):
     assert not (tmp_path / ".holder").exists()
 
 
-def test_a_record_whose_settings_are_not_those_of_its_name_is_none_of_that_run(tmp_path):
-    output = make_run()
-    wanted = output.record.config
-    other = wanted.model_copy(update={"learning_rate": 0.5})
-    store = RunStore(tmp_path)
-    store.write(replace(output, record=output.record.model_copy(update={"config": other})))
-    with pytest.warns(UserWarning, match=r"another run \(learning_rate is 0.001, recorded 0.5\)"):
-        assert store.find(wanted) is None
-
-
 def test_a_store_that_cannot_be_written_is_the_users_to_mend(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file" / "runs", tmp_path / "file"):
@@ -507,14 +541,363 @@ def test_a_store_that_cannot_be_written_is_the_users_to_mend(tmp_path):
 # --- costs -------------------------------------------------------------------------------------
 
 
+def cost_file(store, cost):
+    return store.folder / "costs" / f"{cost.name}.json"
+
+
 def test_a_damaged_cost_is_named_set_aside_and_measured_again(tmp_path, small_run):
     cost = make_cost(small_run.record.config)
     store = RunStore(tmp_path)
     store.write_cost(cost)
-    path = tmp_path / "costs" / f"{cost.name}.json"
+    path = cost_file(store, cost)
     edit(path, lambda content: content["latency_ms"].append(0.001))
     with pytest.warns(UserWarning, match=r"checksum.*measured again") as caught:
         assert store.costs() == []
     assert str(path) in str(caught[0].message)
     assert store.costs() == []
     assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_two_costs_whose_files_were_exchanged_are_refused_and_named(tmp_path):
+    store = RunStore(tmp_path, read_only=True)
+    costs = [make_cost(make_config(model=model)) for model in ("lenet5", "vit_tiny")]
+    for cost in costs:
+        store.write_cost(cost)
+    paths = [cost_file(store, cost) for cost in costs]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, reversed(contents), strict=True):
+        path.write_bytes(content)
+    with pytest.warns(UserWarning, match="name: is") as caught:
+        assert store.costs() == []
+    assert {path for path in paths for w in caught if str(path) in str(w.message)} == set(paths)
+
+
+def test_a_cost_of_one_model_under_the_name_of_another_is_refused(tmp_path):
+    store = RunStore(tmp_path)
+    cost = make_cost(make_config(model="lenet5")).model_copy(update={"model": "vit_tiny"})
+    store.write_cost(cost)
+    with pytest.warns(UserWarning, match="of vit_tiny"):
+        assert store.find_cost(cost.name) is None
+
+
+# --- names that lead elsewhere -----------------------------------------------------------------
+
+OUTSIDE = ["../x", "/tmp/x", "a/b", "..", ".", "", ".hidden", "a\\b", "a\0b", "a\nb"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_name_in_a_record_leads_outside_the_store(store, small_run, tmp_path, name):
+    forge(store, small_run, lambda content: content.update(name=name))
+    with pytest.raises(DamagedRecordError, match=r"record\.json: .*name"):
+        store.read(small_run.record.name)
+    forge(store, small_run, lambda c: c.update(name=small_run.record.name, stops=keyed(c, name)))
+    with pytest.raises(DamagedRecordError, match=r"record\.json: .*stops"):
+        store.read(small_run.record.name)
+    cost = make_cost(small_run.record.config)
+    store.write_cost(cost)
+    path = cost_file(store, cost)
+    write_with_checksum(path, lambda content: content.update(name=name))
+    with pytest.warns(UserWarning, match="name"):
+        assert store.find_cost(cost.name) is None
+
+
+def keyed(content, name):
+    """The stopping rules of a record's content under another name."""
+    return {name: next(iter(content["stops"].values()))}
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", ""])
+def test_nothing_is_written_under_such_a_name(tmp_path, small_run, name):
+    store = RunStore(tmp_path / "a" / "store")
+    run, cost = small_run.record, make_cost(small_run.record.config)
+    outputs = [
+        replace(small_run, record=run.model_copy(update={"name": name})),
+        replace(small_run, predictions={f"x/{name}": small_run.predictions[RULE]}),
+    ]
+    for write in (
+        *(lambda output=output: store.write(output) for output in outputs),
+        lambda: store.write_cost(cost.model_copy(update={"name": name})),
+    ):
+        with pytest.raises(DamagedRecordError, match="is not the name of a file"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+# --- records that contradict themselves --------------------------------------------------------
+
+
+def write_with_checksum(path, change):
+    content = json.loads(path.read_text())
+    content.pop("checksum")
+    content = change(content) or content
+    path.write_text(json.dumps({**content, "checksum": digest_json(content)}))
+
+
+def forge(store, run, change):
+    """Change a stored record and make all its digests anew, as who forges it would."""
+
+    def changed(content):
+        change(content)
+        return with_digests(content)
+
+    write_with_checksum(store.folder / run.record.name / "record.json", changed)
+
+
+SHORT = "test_loss-p2"
+
+
+@pytest.fixture
+def forgeable(tmp_path):
+    """A store and the one run in it: two rules fired, one after the other."""
+    losses = (0.9, 0.5, 0.6, 0.7, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    rules = (Stop(), Stop(patience=2))
+    run = make_run(losses=losses, stops=rules, predicted=mistaken(100, range(9)), test_images=100)
+    store = RunStore(tmp_path, read_only=True)
+    store.write(honest(run))
+    assert store.find(run.record.config)
+    return store, honest(run)
+
+
+def raised(content):
+    for row in content["history"]:
+        row["test_accuracy"] += 1
+    for kept in content["stops"].values():
+        kept["test_accuracy"] += 1
+
+
+def set_in_rule(**values):
+    return lambda content: content["stops"][RULE].update(values)
+
+
+def moved(content):
+    """A wrong image counted as right in the confusion matrix alone."""
+    confusion = content["stops"][RULE]["confusion"]
+    row = next(i for i in range(10) if any(n for j, n in enumerate(confusion[i]) if j != i))
+    column = next(j for j in range(10) if j != row and confusion[row][j])
+    confusion[row][column] -= 1
+    confusion[row][row] += 1
+
+
+def later_minimum(content):
+    """The loss is lowest elsewhere than where the rule says."""
+    content["history"][2]["test_loss"] = 0.1
+
+
+def exchanged_rules(content):
+    stops = content["stops"]
+    stops[RULE], stops[SHORT] = stops[SHORT], stops[RULE]
+
+
+FORGERIES = {
+    "accuracy raised everywhere": (raised, f"stops.{RULE}.test_accuracy"),
+    "accuracy of a rule": (set_in_rule(test_accuracy=99.0), f"stops.{RULE}.test_accuracy"),
+    "loss of a rule": (set_in_rule(test_loss=0.1), f"stops.{RULE}.test_loss"),
+    "training loss of a rule": (set_in_rule(train_loss=0.1), f"stops.{RULE}.train_loss"),
+    "validation that was none": (
+        set_in_rule(validation_accuracy=99.0),
+        f"stops.{RULE}.validation_accuracy",
+    ),
+    "fold that was none": (set_in_rule(fold_accuracy=99.0), f"stops.{RULE}.fold_accuracy"),
+    "confusion": (moved, f"stops.{RULE}.confusion"),
+    "another best epoch": (set_in_rule(best_epoch=2), f"stops.{RULE}.best_epoch"),
+    "the loss is lower elsewhere": (later_minimum, f"stops.{RULE}.best_epoch"),
+    "an epoch beyond the last": (set_in_rule(best_epoch=11), f"stops.{RULE}.best_epoch"),
+    "no epoch": (set_in_rule(best_epoch=0), f"stops.{RULE}.best_epoch"),
+    "fired": (set_in_rule(fired=False), f"stops.{RULE}.fired"),
+    "epochs": (set_in_rule(epochs=9), f"stops.{RULE}.epochs"),
+    "history cut": (lambda c: c["history"].pop(), f"stops.{RULE}.fired"),
+    "history emptied": (lambda c: c["history"].clear(), "history"),
+    "history goes on": (lambda c: c["history"].append(c["history"][-1]), "history"),
+    "epochs numbered otherwise": (lambda c: c["history"][0].update(epoch=7), "history"),
+    "another key": (lambda c: c.update(key="0" * 64), "key"),
+    "another name": (lambda c: c.update(name="lenet5-s1-0123456789ab"), "name"),
+    "another config": (lambda c: c["config"].update(learning_rate=0.5), "key"),
+    "rules exchanged": (exchanged_rules, "stops"),
+    "a rule left out": (lambda c: c["stops"].pop(SHORT), "stops"),
+    "a rule of another name": (
+        lambda c: c["stops"].update({"test_loss-p9": c["stops"].pop(SHORT)}),
+        "predictions-test_loss-p9.safetensors",
+    ),
+    "no parameters": (lambda c: c.update(parameters=0), "parameters"),
+    "other predictions' hash": (
+        set_in_rule(predictions_sha256="0" * 64),
+        f"predictions-{RULE}.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_record_that_contradicts_itself_is_refused_and_the_field_named(forgeable, forgery):
+    store, run = forgeable
+    change, field = FORGERIES[forgery]
+    forge(store, run, change)
+    with pytest.raises(DamagedRecordError) as error:
+        store.read(run.record.name)
+    assert field in str(error.value)
+    assert str(store.folder / run.record.name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_way_of_reading_refuses_it(forgeable, tmp_path):
+    store, run = forgeable
+    forge(store, run, raised)
+    with pytest.raises(DamagedRecordError):
+        store.runs()
+    assert list(store.readable()) == []
+    with pytest.warns(UserWarning, match="test_accuracy.*counts as missing"):
+        assert store.find(run.record.config) is None
+
+
+@pytest.mark.parametrize("field", ["digest", "result_digest"])
+def test_digests_follow_from_what_they_are_of(forgeable, field):
+    store, run = forgeable
+
+    def change(content):
+        holder = content if field in content else content["stops"][RULE]
+        holder[field] = "0" * 64
+
+    write_with_checksum(store.folder / run.record.name / "record.json", change)
+    with pytest.raises(DamagedRecordError, match=field):
+        store.read(run.record.name)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fault"),
+    [
+        ({"predicted": np.zeros(99, np.uint8)}, "99"),
+        ({"predicted": np.full(100, 10, np.uint8)}, "False"),
+        ({"predicted": np.zeros(100, np.int64)}, "int64"),
+        ({"predicted": np.zeros((100, 1), np.uint8)}, "(100, 1)"),
+        ({"others": np.zeros(100, np.uint8)}, "(0,)"),
+    ],
+)
+def test_there_is_a_prediction_for_each_test_image(forgeable, arrays, fault):
+    store, run = forgeable
+    predictions = dict.fromkeys(run.predictions, arrays)
+    stops = {
+        name: kept.model_copy(update={"predictions_sha256": digest_arrays(arrays)})
+        for name, kept in run.record.stops.items()
+    }
+    record = run.record.model_copy(update={"stops": stops})
+    store.write(RunOutput(record, predictions, {}))
+    with pytest.raises(DamagedRecordError) as error:
+        store.read(record.name)
+    assert fault in str(error.value).partition(".predicted: is ")[2]
+
+
+def test_without_the_data_all_else_is_checked(forgeable, monkeypatch):
+    def refuse(*_, **__):
+        raise UserError("the data cannot be had")
+
+    store, run = forgeable
+    monkeypatch.setattr("fmnist_lib.data.fashion_mnist.load", refuse)
+    labels_of.cache_clear()
+    try:
+        assert store.read(run.record.name) == run.record
+        forge(store, run, raised)  # nothing else gives that away
+        store.read(run.record.name)
+        forge(store, run, set_in_rule(test_accuracy=99.0))
+        with pytest.raises(DamagedRecordError, match="test_accuracy"):
+            store.read(run.record.name)
+    finally:
+        labels_of.cache_clear()
+
+
+def test_labels_are_those_of_the_images_that_a_run_was_tested_on():
+    for count in (None, 200):
+        found = true_labels(make_config(model="lenet5", test_images=count))
+        assert list(found) == ["test"]
+        assert np.array_equal(found["test"], labels(count))
+
+
+FOLD = {"protocol": "fold", "fold": 1, "folds": 4, "validation_images": 64, "max_epochs": 1}
+
+
+def test_a_run_with_a_fold_is_judged_on_the_images_it_held_out(tmp_path, small_data):
+    config = make_config(model="lenet5", train_images=256, test_images=200, **FOLD)
+    run, store = run_experiment(config, data=small_data), RunStore(tmp_path)
+    store.write(run)
+    assert store.read(config.name) == run.record
+    (kept,) = run.record.stops.values()
+    (arrays,) = run.predictions.values()
+    true = true_labels(config)["fold"]
+    assert len(true) == 64
+    assert kept.fold_accuracy == 100.0 * int((arrays["fold_predicted"] == true).sum()) / 64
+
+    def raised(content):
+        content["history"][0]["fold_accuracy"] += 1
+        content["stops"][RULE]["fold_accuracy"] += 1
+
+    forge(store, run, raised)
+    with pytest.raises(DamagedRecordError, match="fold_accuracy"):
+        store.read(config.name)
+
+
+def test_a_run_with_a_fixed_number_of_epochs_keeps_its_last(tmp_path):
+    run = make_run(losses=(0.4, 0.9, 0.5), test_images=100)
+    config = make_config(model="lenet5", test_images=100, epochs=3)
+    (rule,) = config.rules
+    kept = run.record.stops[RULE].model_copy(
+        update={
+            **{"rule": rule, "best_epoch": 3, "epochs": 3, "fired": True},
+            **run.record.history[2].model_dump(exclude={"epoch", "train_seconds", "inference_ms"}),
+        }
+    )
+    changes = {"name": config.name, "key": config.key, "config": config, "stops": {"last": kept}}
+    record = run.record.model_copy(update=changes)
+    output = honest(RunOutput(record, {"last": run.predictions[RULE]}, {}))
+    store = RunStore(tmp_path)
+    store.write(output)
+    assert store.find(config) == output.record
+    forge(store, output, lambda content: content["stops"]["last"].update(best_epoch=1))
+    with pytest.raises(DamagedRecordError, match="best_epoch"):
+        store.read(config.name)
+
+
+def test_every_released_record_agrees_with_itself():
+    store = RunStore(REPORT / "records", read_only=True)
+    runs = store.runs()
+    assert len(runs) == len(store.names()) > 0
+    for run in runs:
+        predictions = {rule: store.predictions(run, rule) for rule in run.stops}
+        assert contradictions(run, predictions, true_labels(run.config)) == []
+    assert len(store.costs()) == len(list(store.folder.glob("costs/*.json")))
+
+
+def test_the_history_of_a_run_without_folds_is_digested_as_ever(small_run):
+    (row, *_) = metrics_of(small_run.record.history)
+    assert set(row) == {
+        *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+        *("validation_loss", "validation_accuracy"),
+    }
+    folded = small_run.record.history[0].model_copy(update={"fold_loss": 1.0, "fold_accuracy": 2.0})
+    assert set(metrics_of([folded])[0]) == {*row, "fold_loss", "fold_accuracy"}
+
+
+# --- JSON that is none -------------------------------------------------------------------------
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["Infinity", "-Infinity", "NaN", "1e999", '"\\ud800"', "9" * 5000]
+    + [nested(depth) for depth in (10, 150, 300, 500, 900, 1000, 100_000)],
+    ids=lambda text: text[:9] + str(len(text)),
+)
+@pytest.mark.parametrize("place", ["schema_version", "parameters", "model_options"])
+def test_no_json_is_a_traceback(store, small_run, version, place):
+    path = store.folder / small_run.record.name / "record.json"
+    content = json.loads(path.read_text())
+    options = content["config"]["model_options"]
+    (options if place == "model_options" else content)[place] = "HERE"
+    path.write_text(json.dumps(content).replace('"HERE"', version))
+    with contextlib.suppress(ValueError, RecursionError):  # with a checksum, where there can be
+        write_with_checksum(path, lambda content: None)
+    with pytest.raises(DamagedRecordError) as error:
+        store.read(small_run.record.name)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000

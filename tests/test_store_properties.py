@@ -17,15 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import make_cost, make_run
+from test_records import honest
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.runs import store as store_module
-from fmnist_lib.runs.record import digest_arrays
+from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.store import RunStore
 
 TINY = {"test_images": 10, "train_images": 10}
 NAMES = [("lenet5", 0), ("vit_tiny", 1)]
 STEPS = 28  # more than any write has
+RULE = Stop().name
 
 
 class KilledError(BaseException):
@@ -76,10 +78,7 @@ def run_of(which, version):
     predicted = np.full(10, version % 10, np.uint8)
     output = make_run(model, seed, losses=(0.9, 0.5), predicted=predicted, **TINY)
     weights = {"w": np.full(7, version, np.float32)}
-    ((rule, kept),) = output.record.stops.items()
-    kept = kept.model_copy(update={"weights_sha256": digest_arrays(weights)})
-    record = output.record.model_copy(update={"stops": {rule: kept}})
-    return replace(output, record=record, weights={rule: weights})
+    return honest(replace(output, weights={RULE: weights}))
 
 
 def assert_readable(store, output):

@@ -9,8 +9,8 @@ from fmnist_lib.models import MODELS
 
 SCRIPT = """
 import json, sys
-from fmnist_lib.runs.config import make_config
 from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 
 data = load(train_images=256, test_images=200)

@@ -3,16 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
 import safetensors.torch
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.data.fashion_mnist import Dataset
-from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.models import build_model
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.runs.record import CostRecord, Environment, digest_json
 from fmnist_lib.training.loop import (
     Parts,
@@ -70,6 +69,8 @@ def measure_costs(
     may run on it meanwhile; the caller sees to that. `on_round` is told the number of each round,
     counted from 1, before it starts.
     """
+    import psutil
+
     busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
     keep_freed_memory()
     with one_thread():
@@ -79,7 +80,7 @@ def measure_costs(
             if on_round:
                 on_round(number)
             for timing in timings:
-                timing.take_turn(number)
+                timing.take_turn()
         environment = ended(environment)
         return [timing.record(busy, environment) for timing in timings]
 
@@ -97,29 +98,30 @@ class Timing:
         self.block_images = len(self.train[1])
         block = Parts(self.train, parts.held, parts.background)
         self.trainer = Trainer(self.model, block, config)
-        self.train_times: list[float] = []
-        self.test_times: list[float] = []
-        self.single_times: list[float] = []
-        self.train_block(1)  # the warm-up
-        evaluate(self.model, self.test)
+        self.seconds: dict[str, list[float]] = {"train": [], "test": [], "single": []}
+        self.take_turn()  # the warm-up
+        for times in self.seconds.values():
+            times.clear()
 
-    def train_block(self, number: int) -> None:
-        """Train on the images of the block, in an order of the number's own."""
-        finish(self.trainer.train_epoch(number))
+    def take_turn(self) -> None:
+        """Time one block of training, one pass over the test images and a share of single ones."""
+        self.time("train", lambda: finish(self.trainer.train_epoch(1)))
+        self.time("test", lambda: evaluate(self.model, self.test))  # in eval mode
+        for _ in range(SINGLE_IMAGES // ROUNDS // 10):
+            self.classify_one()
+        for _ in range(SINGLE_IMAGES // ROUNDS):
+            self.time("single", self.classify_one)
 
+    @torch.no_grad()
     def classify_one(self) -> None:
         """Classify a single image."""
-        with torch.no_grad():
-            self.model(self.train[0][:1]).argmax().item()
+        self.model(self.train[0][:1]).argmax().item()
 
-    def take_turn(self, number: int) -> None:
-        """Time one block of training, one pass over the test images and a share of single ones."""
-        self.train_times.append(timed(lambda: self.train_block(number)))
-        self.test_times.append(timed(lambda: evaluate(self.model, self.test)))  # in eval mode
-        share = SINGLE_IMAGES // ROUNDS
-        for _ in range(share // 10):
-            self.classify_one()
-        self.single_times += [timed(self.classify_one) for _ in range(share)]
+    def time(self, what: str, action: Callable[[], None]) -> None:
+        """Keep the wall time of a call, in seconds."""
+        started = time.perf_counter()
+        action()
+        self.seconds[what].append(time.perf_counter() - started)
 
     def record(self, busy: float, environment: Environment) -> CostRecord:
         """Return the record of all turns."""
@@ -130,17 +132,10 @@ class Timing:
             config=self.config,
             busy_percent=busy,
             block_images=self.block_images,
-            train_seconds_blocks=[seconds * scale for seconds in self.train_times],
+            train_seconds_blocks=[scale * s for s in self.seconds["train"]],
             scaled_to_images=SCALED_TO,
             inference_images=len(self.test[1]),
-            inference_ms_passes=[1000 * seconds for seconds in self.test_times],
-            latency_ms=[1000 * seconds for seconds in self.single_times],
+            inference_ms_passes=[1000 * s for s in self.seconds["test"]],
+            latency_ms=[1000 * s for s in self.seconds["single"]],
             environment=environment,
         )
-
-
-def timed(action: Callable[[], None]) -> float:
-    """Return the wall time of a call in seconds."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started

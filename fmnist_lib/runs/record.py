@@ -1,23 +1,35 @@
-"""The schema of what a run leaves, its digests, and how it becomes bytes and comes back.
+"""What a run leaves: its schema, its digests, its bytes, and whether it agrees with itself.
 
 Where the bytes lie, and who may write them, is the business of `store`.
 """
 
 import hashlib
 import json
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import safetensors.numpy
-from pydantic import BaseModel, ConfigDict, ValidationError
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fmnist_lib.runs.config import RunConfig, Stop, one_line
 from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.runs import config as settings
+from fmnist_lib.runs.config import TEST_IMAGES, Positive, RunConfig, Stop, one_line
+from fmnist_lib.training.stopping import EarlyStopping
 
 SCHEMA_VERSION = 1
+TIMES = {"train_seconds", "inference_ms"}
+FOLD = {"fold_loss", "fold_accuracy"}  # of runs with folds alone, so that other digests stay
+SPLITS = ("train", "test", "validation", "fold")
+METRICS = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
 Arrays = dict[str, np.ndarray]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
 
 class Schema(BaseModel):
@@ -36,6 +48,8 @@ class EpochRow(Schema):
     test_accuracy: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    fold_loss: float | None = None  # of a run that holds a fold out
+    fold_accuracy: float | None = None
     train_seconds: float  # wall time of training on all training images, other runs beside it
     inference_ms: float  # wall time of one pass over all test images, likewise
 
@@ -45,8 +59,8 @@ class StopResult(Schema):
 
     rule: Stop
     fired: bool  # False: the epoch limit came first
-    best_epoch: int
-    epochs: int  # epochs trained until the rule fired
+    best_epoch: Positive
+    epochs: Positive  # epochs trained until the rule fired
     train_loss: float  # running, in train mode, at the best epoch
     train_accuracy: float
     train_loss_eval: float  # the best weights, evaluated again on all training images
@@ -55,9 +69,14 @@ class StopResult(Schema):
     test_accuracy: float
     validation_loss: float | None = None  # of a run that holds validation images
     validation_accuracy: float | None = None
-    confusion: list[list[int]]  # row = true class, column = predicted class
+    fold_loss: float | None = None
+    fold_accuracy: float | None = None
+    confusion: Annotated[
+        list[list[int]], Field(min_length=10, max_length=10)
+    ]  # row = true class, column = predicted class
     weights_sha256: str
     predictions_sha256: str
+    fold_predictions_sha256: str | None = None
     digest: str  # of the history up to `epochs`, the weights and the predictions
 
 
@@ -68,8 +87,10 @@ class Environment(Schema):
     packages: dict[str, str]
     system: str
     cpu: str
+    gpu: str | None = None  # where it trained on one
     cores: int
     threads: int
+    runs_beside: int | None = None  # trained at once in the process; its times are no run's own
     commit: str | None  # of the project; None outside a git checkout
     dirty: bool | None
     code_sha256: str
@@ -85,15 +106,15 @@ class RunRecord(Schema):
 
     kind: Literal["run"] = "run"
     schema_version: int = SCHEMA_VERSION
-    name: str
+    name: Name
     key: str
     config: RunConfig
-    parameters: int
+    parameters: Positive
     macs: int  # multiply-accumulates of one image's forward pass
     checkpoint_bytes: int
     peak_memory_mib: float | None  # of the process that trained; None where unknown
-    history: list[EpochRow]
-    stops: dict[str, StopResult]
+    history: Annotated[list[EpochRow], Field(min_length=1)]
+    stops: dict[Name, StopResult]
     environment: Environment
     result_digest: str  # of metric history, weights and predictions; not of times or environment
 
@@ -103,7 +124,7 @@ class CostRecord(Schema):
 
     kind: Literal["cost"] = "cost"
     schema_version: int = SCHEMA_VERSION
-    name: str
+    name: Name
     model: str
     config: RunConfig
     busy_percent: float  # use of all cores by other processes just before
@@ -154,13 +175,114 @@ def digest_json(value: Any) -> str:  # noqa: ANN401, any JSON value
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def metrics_of(rows: Sequence[EpochRow]) -> list[dict]:
+    """Return the history without its times: what must be equal when a run is repeated."""
+    return [
+        row.model_dump(exclude=TIMES | (FOLD if row.fold_loss is None else set())) for row in rows
+    ]
+
+
 def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
     """Return in which settings two runs differ, stopping rules aside; empty for none."""
-    old, new = (c.model_dump(mode="json", exclude={"stops"}) for c in (recorded, wanted))
-    changes = [
-        f"{name} is {new[name]}, recorded {old[name]}" for name in new if old[name] != new[name]
+    changes = recorded.differs(wanted).items()
+    return ", ".join(f"{name} is {new}, recorded {old}" for name, (old, new) in changes)
+
+
+# --- does it agree with itself? ---
+
+
+def contradictions(
+    record: RunRecord, predictions: Mapping[str, Arrays], labels: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Return what in a record does not follow from the rest of it, as `field: what is wrong`.
+
+    `predictions` by rule; `labels` by split, as from `true_labels`: of what lacks there only the
+    number of predictions is checked.
+    """
+    config, history = record.config, record.history
+    images = {"test": config.test_images or TEST_IMAGES}
+    images |= {split: len(true) for split, true in labels.items()}
+    rules = {rule.name: rule for rule in config.rules}
+    digests = [record.stops[name].digest for name in sorted(record.stops)]
+    facts = [  # field, its value, and the one that follows from the rest
+        ("name", record.name, f"{config.model}-s{config.seed}-{record.key[:12]}"),
+        ("stops", {name: kept.rule for name, kept in record.stops.items()}, rules),
+        ("result_digest", record.result_digest, digest_json([metrics_of(history), *digests])),
     ]
-    return ", ".join(changes)
+    if settings.TRAINING_VERSION == 1:  # later there may be records of an earlier one
+        facts += [("key", record.key, config.key)]
+    trained = 0
+    for name, kept in record.stops.items():
+        end, arrays = EarlyStopping(kept.rule), predictions.get(name, {})
+        for row in history:
+            known = {n: math.inf if v is None else v for n, v in row.model_dump().items()}
+            end.update(known, torch.nn.Identity())
+        trained, best = max(trained, end.last_epoch), end.best_epoch
+        hashes = {n: getattr(kept, n) for n in ("weights_sha256", "predictions_sha256")}
+        found = [
+            ("best_epoch", kept.best_epoch, best),
+            ("epochs", kept.epochs, end.last_epoch),
+            ("fired", kept.fired, end.fired),
+            ("digest", kept.digest, digest_json([metrics_of(history[: end.last_epoch]), hashes])),
+            ("predictions_sha256", kept.predictions_sha256, digest_arrays(arrays)),
+            *((m, getattr(kept, m), getattr(history[best - 1], m)) for m in METRICS),
+        ]
+        for split, count in images.items():
+            stem = "predicted" if split == "test" else f"{split}_predicted"
+            predicted = arrays.get(stem, np.empty(0))
+            seen = (predicted.dtype, predicted.shape, bool((predicted < 10).all()))
+            found += [(stem, seen, ("uint8", (count,), True))]  # of ten classes
+            if seen == found[-1][2] and split in labels:
+                cells = 10 * labels[split] + predicted
+                confusion = np.bincount(cells, minlength=100).reshape(10, 10)
+                share = 100.0 * int(confusion.trace()) / count
+                found += [(f"{split}_accuracy", getattr(kept, f"{split}_accuracy"), share)]
+                if split == "test":
+                    found += [("confusion", kept.confusion, confusion.tolist())]
+        facts += [(f"stops.{name}.{field}", value, follows) for field, value, follows in found]
+    facts += [("history", [row.epoch for row in history], [*range(1, trained + 1)])]
+    return [
+        f"{field}: is {reprlib.repr(value)}, but {reprlib.repr(follows)} follows from the rest"
+        for field, value, follows in facts
+        if value != follows and not (value is None and "validation" in field)  # once not kept
+    ]
+
+
+def true_labels(config: RunConfig) -> dict[str, np.ndarray]:
+    """Return the true classes of the images that a run is judged on, (N,) by split.
+
+    Those are `test` and, where there is one, `fold`; without those that cannot be had.
+    """
+    found = {"test": labels_of("test", config.test_images)}
+    if config.protocol == "fold" and (dealt := labels_of("train", config.train_images)) is not None:
+        from fmnist_lib.data.splits import stratified_folds
+
+        *_, held_out = stratified_folds(
+            dealt,
+            fold=config.fold,
+            folds=config.folds,
+            partition=config.partition,
+            stopping_images=config.validation_images,
+        )
+        found["fold"] = dealt[held_out]
+    return {split: labels.numpy() for split, labels in found.items() if labels is not None}
+
+
+@cache
+def labels_of(split: str, count: int | None) -> torch.Tensor | None:
+    """Return the labels of so many images of `train` or `test`; None where they cannot be had."""
+    try:
+        from fmnist_lib.data.fashion_mnist import load, raw_images
+
+        if count is None:
+            return raw_images(split=split)[1]
+        data = load(**{"train_images": 1, "test_images": 1} | {f"{split}_images": count})
+        return data.test_labels if split == "test" else data.train_labels
+    except (ImportError, OSError, UserError):
+        return None
+
+
+# --- bytes ---
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
@@ -183,19 +305,13 @@ def decode(path: Path, schema: type[Record]) -> Record:
     """Return the record in a file; raise `DamagedRecordError` that names the file and the fault."""
     try:
         content = json.loads(path.read_bytes())
-        version = int(content.get("schema_version", 0))
-        checksum = content.pop("checksum", None)
-        found = digest_json(content)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedRecordError(f"{path}: is not a whole JSON record ({error})") from None
-    if version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: was written by a newer version of this project (schema {version}; this one "
-            f"reads up to {SCHEMA_VERSION})"
-        )
-    if checksum != found:
-        raise DamagedRecordError(f"{path}: its checksum does not match its content")
-    try:
+        if int(content.get("schema_version", 0)) > SCHEMA_VERSION:
+            raise UserError(f"{path}: was written by a newer version of this project")
+        if content.pop("checksum", None) != digest_json(content):
+            raise DamagedRecordError(f"{path}: its checksum does not match its content")
         return schema.model_validate(content)
     except ValidationError as error:
-        raise DamagedRecordError(f"{path}: is not a valid record ({one_line(error)})") from None
+        fault = f"is not a valid record ({one_line(error)[:300]})"
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        fault = f"is not a whole JSON record ({error})"
+    raise DamagedRecordError(f"{path}: {fault}")

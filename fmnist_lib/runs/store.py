@@ -17,19 +17,21 @@ from pathlib import Path
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
-from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import (
     Arrays,
     CostRecord,
     DamagedRecordError,
     RunOutput,
     RunRecord,
+    contradictions,
     decode,
     describe_difference,
     digest_arrays,
     encode,
     encode_arrays,
+    true_labels,
 )
 
 
@@ -42,7 +44,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        with suppress(OSError):  # some shared folders know no modes
+            os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -58,24 +61,32 @@ class RunStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store for writing; raise `UserError` at once when another process holds it."""
-        holder = self.folder / ".holder"
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        """Hold the store for writing; raise `UserError` at once where that cannot be.
+
+        Another process may hold it, or the folder may refuse one of the steps of writing a run:
+        all of them are taken on trial, before any work.
+        """
+        holder, lock = self.folder / ".holder", FileLock(self.folder / ".lock", timeout=0)
         with self._told_plainly(UserError):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()
             except Timeout:
+                by = holder.read_text() if holder.exists() else "unknown"
                 raise UserError(
-                    f"{self.folder}: another process (id {self._holder()}) is writing to this "
-                    "record store; wait until it has finished"
+                    f"{self.folder}: another process (id {by}) is writing to this record store; "
+                    "wait until it has finished"
                 ) from None
         try:
             with self._told_plainly(UserError):
                 holder.write_text(str(os.getpid()))
+                for _ in range(2):  # a new run, and one that replaces it
+                    self._put(".trial", {"trial": b"trial"})
+                shutil.rmtree(self.folder / ".trial")
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            with suppress(OSError):
+                holder.unlink()
             lock.release()
 
     @contextmanager
@@ -86,42 +97,41 @@ class RunStore:
         """
         try:
             yield
-        except OSError as error:
-            fault = error.strerror or error
+        except (OSError, NotImplementedError) as error:  # the latter: a disk without locks
+            fault = getattr(error, "strerror", None) or error
             raise kind(f"{self.folder}: cannot be written to ({fault})") from None
-
-    def _holder(self) -> str:
-        try:
-            return (self.folder / ".holder").read_text()
-        except OSError:
-            return "unknown"
 
     def write(self, output: RunOutput, *, with_weights: bool = True) -> None:
         """Store a run, whole or not at all; raise `FailedError` when the disk is full or read-only.
 
         An earlier run of that name stays readable until the new one takes its place.
         """
-        name = output.record.name
-        folder, new, old = self.folder / name, self.folder / f".new-{name}", self._old(name)
-        files = {f"predictions-{rule}": arrays for rule, arrays in output.predictions.items()}
+        arrays = {f"predictions-{rule}": found for rule, found in output.predictions.items()}
         if with_weights:
-            files |= {f"weights-{rule}": arrays for rule, arrays in output.weights.items()}
+            arrays |= {f"weights-{rule}": found for rule, found in output.weights.items()}
+        files = {f"{stem}.safetensors": encode_arrays(found) for stem, found in arrays.items()}
         with self._told_plainly(FailedError):
-            try:
-                shutil.rmtree(new, ignore_errors=True)  # what a killed process may have left
-                for stem, arrays in files.items():
-                    write_atomically(new / f"{stem}.safetensors", encode_arrays(arrays))
-                write_atomically(new / "record.json", encode(output.record))
-                if folder.exists():
-                    shutil.rmtree(old, ignore_errors=True)
-                    os.replace(folder, old)
-                os.replace(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            self._put(output.record.name, {**files, "record.json": encode(output.record)})
+
+    def _put(self, name: str, files: dict[str, bytes]) -> None:
+        """Put a folder with these files, written in their order, in the place of what is there."""
+        check_names(name, *files)
+        folder, new, old = self.folder / name, self.folder / f".new-{name}", self._old(name)
+        try:
+            shutil.rmtree(new, ignore_errors=True)  # what a killed process may have left
+            for file, content in files.items():
+                write_atomically(new / file, content)
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.replace(folder, old)
+            os.replace(new, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
     def write_cost(self, cost: CostRecord) -> None:
         """Store a cost measurement; raise as `write` does."""
+        check_names(cost.name)
         with self._told_plainly(FailedError):
             write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
 
@@ -154,27 +164,22 @@ class RunStore:
         except DamagedRecordError as error:
             self._reject(folder, f"{error}; the run counts as missing")
             return None
-        wanted = {stop.name for stop in config.stops}
-        return record if wanted <= set(record.stops) else None
+        return record if {rule.name for rule in config.rules} <= set(record.stops) else None
 
     def why_missing(self, config: RunConfig) -> str:
         """Return, for a run that `find` does not find, what the store has instead, by name."""
-        alike = [
-            name for name in self.names() if name.startswith(f"{config.model}-s{config.seed}-")
-        ]
-        if not alike:
-            return "no record of this model and seed"
-        reasons = []
+        alike = [n for n in self.names() if n.startswith(f"{config.model}-s{config.seed}-")]
+        reasons = [] if alike else ["no record of this model and seed"]
         for name in alike:
             try:
                 record = self.read(name)
             except DamagedRecordError as error:
                 reasons.append(str(error))
                 continue
-            rules = [stop.name for stop in config.stops if stop.name not in record.stops]
+            lacking = ", ".join(r.name for r in config.rules if r.name not in record.stops)
             reasons.append(
                 describe_difference(record.config, config)
-                or (f"its record lacks {', '.join(rules)}" if name == config.name else "")
+                or (f"its record lacks {lacking}" if name == config.name else "")
                 or "training code or data have changed since"
             )
         return min(reasons, key=len)  # the nearest relative
@@ -194,7 +199,10 @@ class RunStore:
         if not path.exists():
             return None
         try:
-            return decode(path, CostRecord)
+            cost = decode(path, CostRecord)
+            if (cost.name, cost.model) != (name, cost.config.model):
+                raise DamagedRecordError(f"{path}: name: is {cost.name}, of {cost.model}")
+            return cost
         except DamagedRecordError as error:
             self._reject(path, f"{error}; measured again")
             return None
@@ -215,16 +223,19 @@ class RunStore:
             return self._read(name)  # perhaps it was replaced between two of its files
 
     def _read(self, name: str) -> RunRecord:
-        record = decode(self.folder_of(name) / "record.json", RunRecord)
+        path = self.folder_of(name) / "record.json"
+        record = decode(path, RunRecord)
         if record.name != name:
-            raise DamagedRecordError(f"{self.folder_of(name)}: the record is of another run")
-        for rule in record.stops:
-            self.predictions(record, rule)
+            raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
+        predictions = {rule: self.predictions(record, rule) for rule in record.stops}
+        if faults := contradictions(record, predictions, true_labels(record.config)):
+            raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
     def predictions(self, record: RunRecord, rule: str) -> Arrays:
         """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
-        return self._arrays(record, "predictions", rule, record.stops[rule].predictions_sha256)
+        path = self.path_of(record.name, "predictions", rule)
+        return read_arrays(path, record.stops[rule].predictions_sha256)
 
     def weights(self, record: RunRecord, rule: str) -> Arrays | None:
         """Return the best weights under a rule, checked; None where they were not kept.
@@ -236,13 +247,10 @@ class RunStore:
         if not path.exists():
             return None
         try:
-            return self._arrays(record, "weights", rule, record.stops[rule].weights_sha256)
+            return read_arrays(path, record.stops[rule].weights_sha256)
         except DamagedRecordError as error:
             self._reject(path, f"{error}; train the run again with --force to have them back")
             return None
-
-    def _arrays(self, record: RunRecord, kind: str, rule: str, expected: str) -> Arrays:
-        return read_arrays(self.path_of(record.name, kind, rule), expected)
 
     def names(self) -> list[str]:
         """Return the names of all runs in the store, sorted."""
@@ -278,20 +286,27 @@ def read_arrays(path: Path, expected: str) -> Arrays:
     try:
         arrays = safetensors.numpy.load_file(path)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise DamagedRecordError(f"{path}: cannot be read ({error})") from None
+        fault = getattr(error, "strerror", None) or error
+        raise DamagedRecordError(f"{path}: cannot be read ({fault})") from None
     if digest_arrays(arrays) != expected:
         raise DamagedRecordError(f"{path}: its content is not what the record says")
     return arrays
 
 
 def set_aside(path: Path, store: Path) -> Path:
-    """Move a damaged file or folder into the store's `damaged/`, never to be read; return where."""
-    for number in range(1, 1000):
-        target = store / "damaged" / f"{path.stem}-{number}{path.suffix}"
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-            return target
-    raise UserError(
-        f"{store / 'damaged'}: holds too many damaged copies of {path.name}; delete some"
-    )
+    """Move a damaged file or folder into the store's `damaged/`, never to be read; return where.
+
+    One copy is kept of each, the last.
+    """
+    target = store / "damaged" / "-".join(path.relative_to(store).parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(path, target)
+    return target
+
+
+def check_names(*names: str) -> None:
+    """Raise `DamagedRecordError` for a name that leads out of the folder it is to lie in."""
+    for name in names:
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise DamagedRecordError(f"{name!r}: is not the name of a file or folder")
