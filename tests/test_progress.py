@@ -2,10 +2,12 @@
 
 import io
 import sys
+import time
 
 import pytest
 
-from fmnist_lib.execution.progress import LINE_EVERY, Progress, is_watched
+from fmnist_lib.execution import progress as progress_module
+from fmnist_lib.execution.progress import NAMED, Progress, is_watched
 from fmnist_lib.runs.config import make_config
 
 
@@ -24,12 +26,26 @@ def row(epoch):
 
 
 def test_without_a_watcher_there_is_a_line_now_and_then(configs, monkeypatch):
+    """Also where no epoch ends meanwhile: a silent log looks like a hanging command."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress_module, "LINE_EVERY", 0.01)
     with Progress(configs) as progress:
-        for epoch in range(1, 2 * LINE_EVERY):
-            progress.epoch(configs[1].name, row(epoch))
-    expected = f"ViT-Tiny seed 1: epoch {LINE_EVERY}, test {80 + LINE_EVERY:.2f} %\n"
-    assert sys.stderr.getvalue() == expected
+        progress.epoch(configs[1].name, row(3))
+        while sys.stderr.getvalue().count("\n") < 3:
+            time.sleep(0.01)
+    line = sys.stderr.getvalue().splitlines()[-1]
+    assert line.startswith("0/2 runs, about ")
+    assert line.endswith(" left: ViT-Tiny seed 1 epoch 3, 83.0 %")
+
+
+def test_a_line_names_few_of_many_runs(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    many = [make_config(model="lenet5", seed=seed) for seed in range(24)]
+    with Progress(many) as progress:
+        for config in many:
+            progress.epoch(config.name, row(1))
+        assert progress.line().count("LeNet-5") == NAMED
+        assert progress.line().endswith(" and 20 more")
 
 
 def test_a_terminal_shows_one_bar_over_all_runs(configs, small_run, monkeypatch):
@@ -44,7 +60,7 @@ def test_a_terminal_shows_one_bar_over_all_runs(configs, small_run, monkeypatch)
     assert f"LeNet-5 seed 0: test {result.test_accuracy:.2f} % at epoch " in shown
     last = shown.split("\r")[-1]
     assert "1/3 runs" in last
-    assert "LeNet-5 seed 0 3: 83.0 %" in last  # still running
+    assert "LeNet-5 seed 0 epoch 3, 83.0 %" in last  # still running
     assert 0 < progress.bar.n < progress.bar.total
 
 
