@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from common import Parser, between, measured_on
 from distributed import Client, Worker
 
 from fmnist_lib.execution.local import run_on
@@ -63,7 +64,7 @@ def mib(process: int) -> float:
     return psutil.Process(process).memory_info().rss / 2**20
 
 
-def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
+def measure(tasks: int, workers: int, seconds: int) -> dict[str, float | str]:
     """Return what it took to hand out `tasks` stubs to `workers` and have them back."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -110,6 +111,7 @@ def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
             process.kill()
             process.wait()
     return {
+        "machine": measured_on("distributed"),
         "tasks": tasks,
         "workers": each * PROCESSES,
         "stub_seconds": seconds,
@@ -125,21 +127,24 @@ def measure(tasks: int, workers: int, seconds: float) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure once and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=0.0)
-    parser.add_argument("--serve", nargs=2, metavar=("ADDRESS", "WORKERS"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if min(options.tasks, options.workers) < 1:
-        parser.error("--tasks and --workers: allowed: 1 and more")
+def run(options: argparse.Namespace) -> None:
+    """Measure once and print, or serve."""
     if options.serve:
         asyncio.run(serve(options.serve[0], int(options.serve[1])))
     else:
         print(json.dumps(measure(options.tasks, options.workers, options.seconds)))
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = Parser("scaling.py", "Time what many stub runs cost a cluster; one line of JSON.")
+    add = parser.add_argument
+    add("--tasks", type=between(1), default=1000, metavar="N", help="default: %(default)s")
+    add("--workers", type=between(1), default=40, metavar="N", help="default: %(default)s")
+    add("--seconds", type=between(0), default=0, metavar="S", help="a stub's (default: 0)")
+    add("--serve", nargs=2, help=argparse.SUPPRESS)
+    return parser.carry_out(run, arguments)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,8 +22,7 @@ from fmnist_lib.data.splits import batch_order
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import DATA
 from fmnist_lib.runs.config import RunConfig, make_config
-from fmnist_lib.training.engine import make_forward, resolve_auto
-from fmnist_lib.training.loop import keep_freed_memory, make_optimizer, place_model, train_epoch
+from fmnist_lib.training.loop import Parts, Trainer, finish, keep_freed_memory, place_model
 from fmnist_lib.training.metrics import Sums
 
 WARM_UP = 10  # batches before the clock starts
@@ -36,14 +35,12 @@ class Work:
     model: str
     images: int  # on the clock
     workers: int = 0  # processes that load, where the way uses a DataLoader
-    engine: str = "eager"  # of our ways
+    device: str = "cpu"
 
     @property
     def config(self) -> RunConfig:
         """Our settings for this work."""
-        if self.engine == "auto":
-            return resolve_auto(make_config(model=self.model))
-        return make_config(model=self.model, engine=self.engine)
+        return make_config(model=self.model, device=self.device)
 
     @property
     def warm_up(self) -> int:
@@ -62,6 +59,7 @@ class Work:
 class Block:
     """What a block gave; the clock is the machine's, so that blocks side by side compare."""
 
+    device: str = "cpu"
     started: float = 0.0
     finished: float = 0.0
     loss: float = 0.0  # mean, in train mode, warm-up included
@@ -70,11 +68,18 @@ class Block:
     def step(self, number: int) -> None:
         """Start the clock before the first batch that counts (from 0)."""
         if number == WARM_UP:
-            self.started = time.perf_counter()
+            self.started = now(self.device)
 
     def stop(self) -> None:
         """Stop the clock."""
-        self.finished = time.perf_counter()
+        self.finished = now(self.device)
+
+
+def now(device: str) -> float:
+    """Return the time in seconds at which the device has done all that it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 _together: Barrier | None = None
@@ -103,19 +108,27 @@ def dataset() -> FashionMNIST:
 
 def loader(work: Work) -> DataLoader:
     """Return the batches of the block."""
-    size = work.config.batch_size
-    return DataLoader(dataset(), batch_size=size, sampler=work.order, num_workers=work.workers)
+    return DataLoader(
+        dataset(),
+        batch_size=work.config.batch_size,
+        sampler=work.order,
+        num_workers=work.workers,
+        pin_memory=work.device == "cuda",
+    )
 
 
 def dataloader(model: nn.Module, work: Work) -> Block:
     """Train with the loop of PyTorch's tutorials."""
+    model = model.to(work.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=work.config.learning_rate)
     criterion = nn.CrossEntropyLoss()
-    block = Block()
+    block = Block(work.device)
     running_loss, correct, seen = 0.0, 0, 0
     model.train()
     for number, (images, labels) in enumerate(loader(work)):
         block.step(number)
+        images = images.to(work.device, non_blocking=True)
+        labels = labels.to(work.device, non_blocking=True)
         optimizer.zero_grad()
         logits = model(images)
         loss = criterion(logits, labels)
@@ -218,14 +231,18 @@ def ours(model: nn.Module, work: Work) -> Block:
     keep_freed_memory()
     config, data = work.config, load()
     model = place_model(model, config)
-    optimizer, forward = make_optimizer(model, config), make_forward(model, config)
+    tensors = data.train_images, data.train_labels
     parts = (slice(0, work.warm_up), slice(work.warm_up, work.warm_up + work.images))
-    first, then = ((data.train_images[rows], data.train_labels[rows]) for rows in parts)
-    warm_up = train_epoch(model, forward, optimizer, first, config, 1)
+    first, then = (
+        Trainer(model, Parts(tuple(t[rows].to(work.device) for t in tensors), {}), config)
+        for rows in parts
+    )
+    warm_up = finish(first.train_epoch(1))
+    then.restore(first.state())  # the optimiser's
     if _together:
-        _together.wait(timeout=600)  # compiling included; another process may have failed
-    block = Block(started=time.perf_counter())
-    running = train_epoch(model, forward, optimizer, then, config, 2)
+        _together.wait(timeout=600)  # another process may have failed
+    block = Block(work.device, started=now(work.device))
+    running = finish(then.train_epoch(2))
     block.stop()
     both = Sums(*(getattr(warm_up, x) + getattr(running, x) for x in ("loss", "correct", "seen")))
     block.loss, block.accuracy = both.mean_loss, both.accuracy
