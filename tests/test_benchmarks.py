@@ -1,160 +1,196 @@
 """The benchmarks' commands work and add up; how fast anything is, is nobody's business here."""
 
-import csv
-import os
+import importlib.util
 import subprocess
 import sys
 
 import pytest
+import torch
+import torch.nn.functional as F
 
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.models import build_model
 from fmnist_lib.paths import ROOT
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.training.loop import Trainer, finish, place_model, split_parts
 
 BENCHMARKS = ROOT / "benchmarks"
-NARROW = ("--models", "lenet5", "--images", "128", "--rounds", "1")
+SHORT = {"model": "lenet5", "train_images": 200, "test_images": 100, "max_epochs": 1}
 
 
-def call(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, BENCHMARKS / script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+def call(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("name", ["throughput", "operations", "scaling", "gpu"])
+def test_help(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        __import__(name).main(["--help"])
+    assert f"usage: {name}.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "script", ["throughput.py", "operations.py", "overheads.py", "precision.py", "scaling.py"]
+    ("name", "arguments", "named"),
+    [
+        ("throughput", "--ways dataloader,jax", "jax"),
+        ("throughput", "--ways ours_single", "dataloader"),
+        ("throughput", "--models vgg", "vgg"),
+        ("throughput", "--ways dataloader,skorch", "skorch is not installed"),
+        ("throughput", "--images 0", "allowed: 1 to 50,000"),
+        ("throughput", "--rounds many", "many"),
+        ("operations", "--models vgg", "vgg"),
+        ("scaling", "--tasks 0", "allowed: 1 and more"),
+        ("gpu", "--models vgg", "vgg"),
+        ("gpu", "--runs 33", "allowed: 1 to 32"),
+        ("gpu", "--image 5", "--image"),
+        ("gpu", "", "no CUDA device"),
+        ("gpu", "--profiles", "no CUDA device"),
+    ],
 )
-def test_help(script):
-    done = call(script, "--help")
-    assert done.returncode == 0, done.stderr
-    assert script in done.stdout
+def test_bad_input_is_one_line(name, arguments, named, capsys, monkeypatch):
+    command = __import__(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # no peer is installed
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments.split())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{name}.py: ")
+    assert named in line
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A tiny comparison, with a README beside the CSV."""
-    folder = tmp_path_factory.mktemp("throughput")
-    source = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(source, encoding="utf-8")
-    output = folder / "throughput.csv"
-    ways = "ours_per_core,ours_single,dataloader"
-    done = call("throughput.py", *NARROW, "--ways", ways, "--output", output)
-    assert done.returncode == 0, done.stderr
-    return done, output
+# --- arithmetic, on timings that are made up
 
 
-def test_the_csv_adds_up(tiny):
-    _, output = tiny
-    with output.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["model", "way", "images_per_second", "ratio_to_dataloader"]
-    ways = ["dataloader", "ours_single", "ours_per_core"]
-    assert [(r["model"], r["way"]) for r in rows] == [
-        (model, way) for model in ("lenet5", "all") for way in ways
+def test_the_better_number_of_workers_counts_and_slow_models_weigh_most():
+    import common
+    import gpu
+
+    timings = {
+        ("lenet5", "dataloader", 0): [90, 100, 400],  # the median: 100
+        ("lenet5", "dataloader", 8): [50, 60, 70],
+        ("vit_tiny", "dataloader", 0): [10, 20, 30],
+        ("vit_tiny", "dataloader", 8): [20, 25, 30],
+        ("lenet5", "side_by_side", 0): [4000],
+        ("vit_tiny", "side_by_side", 0): [325],
+    }
+    rates = common.rates_of(timings)
+    assert rates["lenet5", "dataloader"] == 100
+    assert rates["all", "dataloader"] == pytest.approx(2 / (1 / 100 + 1 / 25))  # in sequence
+    assert common.row_of(rates, "lenet5", gpu.WAYS[::3])[1:] == ["100 (1.00×)", "4,000 (40.00×)"]
+    said = gpu.verdict(rates)
+    assert "15.0 times the DataLoader over all (at least 20: missed; goal 40: missed)" in said
+    assert "13.0 times for ViT-Tiny, which gains least (at least 12: met)" in said
+
+
+def test_a_part_alone_is_printed_and_replaces_nothing(capsys):
+    import common
+
+    files = [BENCHMARKS / name for name in ("throughput.csv", "README.md")]
+    before = [file.read_bytes() for file in files]
+    common.publish("throughput", "a table", {}, None, whole=False)
+    assert [file.read_bytes() for file in files] == before
+    printed = capsys.readouterr()
+    assert printed.out == "a table\n"
+    assert "nothing is written without --output" in printed.err
+
+
+@pytest.mark.parametrize("name", ["throughput", "gpu"])
+def test_the_readme_holds_the_section_between_its_markers(name, tmp_path):
+    import common
+
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    rates = {("lenet5", "dataloader"): 2.0, ("lenet5", "eager"): 3.0}
+    common.publish(name, "a table", rates, tmp_path / "x.csv", whole=False, card="H100")
+    (before, _), (_, after) = (text.split(f"<!-- {x}") for x in (f"{name}:", f"/{name} -->"))
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert written.startswith(before)
+    assert written.endswith(after)
+    assert "\n\na table\n\n" in written.removeprefix(before).removesuffix(after)
+    assert (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines() == [
+        "model,way,images_per_second,ratio_to_dataloader,card",
+        "lenet5,dataloader,2.0,1.000,H100",
+        "lenet5,eager,3.0,1.500,H100",
     ]
-    rates = {(r["model"], r["way"]): float(r["images_per_second"]) for r in rows}
-    for row in rows:
-        ratio = rates[row["model"], row["way"]] / rates[row["model"], "dataloader"]
-        assert float(row["ratio_to_dataloader"]) == pytest.approx(ratio, rel=0.01)
-        assert rates["all", row["way"]] == rates["lenet5", row["way"]]  # of one model: its own
 
 
-def test_every_way_did_the_same_work(tiny):
-    done, _ = tiny
-    results = {line.partition(" images/s, ")[2] for line in done.stderr.splitlines()} - {""}
-    assert len(results) == 1, done.stderr  # loss and accuracy, as printed
+# --- every way trains the same
 
 
-def test_the_readme_holds_the_table_between_its_markers(tiny):
-    done, output = tiny
-    text = output.with_name("README.md").read_text(encoding="utf-8")
-    assert done.stdout.strip() in text
-    assert "| LeNet-5 |" in text
-    before = (BENCHMARKS / "README.md").read_text(encoding="utf-8").partition("<!-- throughput")
-    assert text.startswith(before[0])
-    assert text.endswith(before[2].partition("<!-- /throughput")[2])
+@pytest.mark.parametrize("way", ["dataloader", "ours_single"])
+def test_a_way_trains_what_a_plain_loop_does(way):
+    import ways
+
+    work = ways.Work("lenet5", 200)
+    block = ways.run_block(way, work)
+    data = load()
+    torch.manual_seed(0)
+    model, losses = build_model("lenet5"), []
+    adam = torch.optim.Adam(model.parameters(), lr=0.001)
+    for batch in torch.tensor(work.order).split(64):
+        loss = F.cross_entropy(model(data.train_images[batch]), data.train_labels[batch])
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses += [loss.item()] * len(batch)
+    assert len(losses) == 840  # with the warm-up's
+    assert block.loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert block.finished > block.started > 0
 
 
-def test_a_part_alone_is_printed_and_replaces_nothing():
-    table = BENCHMARKS / "throughput.csv"
-    before = table.read_bytes(), (BENCHMARKS / "README.md").read_bytes()
-    done = call("throughput.py", *NARROW, "--ways", "dataloader")
-    assert done.returncode == 0, done.stderr
-    assert "| LeNet-5 |" in done.stdout
-    assert "nothing is written without --output" in done.stderr
-    assert (table.read_bytes(), (BENCHMARKS / "README.md").read_bytes()) == before
+def test_runs_side_by_side_train_what_each_does_alone():
+    import gpu
+
+    runs = gpu.captured_runs("lenet5", 2, device="cpu", train_images=200)
+    for epoch in (1, 2):
+        rate, first = gpu.time_epoch(runs, epoch, "cpu")
+        assert rate > 0
+        assert first.seen == 200
+    config = make_config(**SHORT, seed=0)
+    torch.manual_seed(0)
+    model = place_model(build_model("lenet5"), config)
+    alone = Trainer(model, split_parts(load(train_images=200, test_images=1), config), config)
+    finish(alone.train_epoch(1))
+    assert finish(alone.train_epoch(2)).loss == pytest.approx(first.loss, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("script", "arguments", "named"),
-    [
-        ("precision.py", ("--seeds", 1), "seeds"),
-        ("precision.py", ("--epochs", 0), "max_epochs"),
-        ("overheads.py", ("--model", "vgg"), "vgg"),
-        ("scaling.py", ("--tasks", 0), "--tasks"),
-    ],
-)
-def test_bad_input_of_the_others_is_one_line(script, arguments, named):
-    done = call(script, *arguments)
-    assert done.returncode == 2
-    assert named in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_profiles_end_with_all_their_runs():
+    import gpu
+
+    seconds, epochs = gpu.time_runs([make_config(**SHORT, seed=seed) for seed in (0, 1)], 2)
+    assert seconds > 0
+    assert epochs == 2
+    impossible = make_config(**SHORT, learning_rate=1e38)
+    with pytest.raises(RuntimeError, match="not finite"):
+        gpu.time_runs([impossible], 1)
 
 
-def test_all_models_in_sequence_is_the_harmonic_mean(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import throughput
-
-    rates = {("lenet5", "dataloader"): 100.0, ("vit_tiny", "dataloader"): 300.0}
-    assert throughput.in_sequence(rates, "dataloader") == pytest.approx(150.0)
-
-
-def test_a_missing_peer_is_one_line(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util\n"
-        "found = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name: None if name == 'skorch' else found(name)\n"
-    )
+def test_throughput_measures_every_way(tmp_path):
     output = tmp_path / "throughput.csv"
-    done = call(
-        "throughput.py",
-        *NARROW,
-        *("--ways", "dataloader,skorch", "--output", output),
-        PYTHONPATH=str(tmp_path),
-    )
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "skorch is not installed" in done.stderr
-    assert "--ways" in done.stderr
-    assert not output.exists()
+    narrow = ("--models", "lenet5", "--images", 128, "--rounds", 1, "--output", output)
+    done = call("throughput.py", *narrow, "--ways", "ours_per_core,ours_single,dataloader")
+    results = {line.partition(" images/s, ")[2] for line in done.stderr.splitlines()} - {""}
+    assert len(results) == 1, done.stderr  # loss and accuracy: the same work
+    rows = [line.split(",")[:2] for line in output.read_text(encoding="utf-8").splitlines()]
+    ways = ["dataloader", "ours_single", "ours_per_core"]
+    assert rows[1:] == [[model, way] for model in ("lenet5", "all") for way in ways]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("--ways", "dataloader,jax"), "jax"),
-        (("--ways", "ours_single"), "dataloader"),
-        (("--models", "vgg", "--ways", "dataloader"), "vgg"),
-        (("--images", "0", "--ways", "dataloader"), "images"),
-    ],
-)
-def test_bad_input_is_one_line(arguments, named):
-    done = call("throughput.py", *arguments)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert named in done.stderr
+# --- where a step's time goes
 
 
-def test_overheads_names_every_stage():
-    done = call("overheads.py", "--epochs", 2, "--train-images", 256)
-    assert done.returncode == 0, done.stderr
-    for stage in ("planning", "start", "training", "between", "evaluation", "end", "writing"):
-        assert done.stdout.count(f"| {stage} |") == 2  # in this process, on a cluster
-
-
-def test_operations_have_a_place_each(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_operations_have_a_place_each():
     import operations
 
     names = {
@@ -171,7 +207,6 @@ def test_operations_have_a_place_each(monkeypatch):
 
 def test_operations_shares_add_up_to_the_step():
     done = call("operations.py", "--models", "lenet5")
-    assert done.returncode == 0, done.stderr
     cells = done.stdout.splitlines()[-1].split("|")[2:-1]
     shares = [int(cell.strip(" %")) for cell in cells[1:-1]]
     assert sum(shares) == pytest.approx(100, abs=len(shares) / 2)  # each is rounded
