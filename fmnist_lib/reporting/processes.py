@@ -40,7 +40,8 @@ def fresh_processes(number: int) -> Iterator[Executor]:
             kill(p.pid for p in set(multiprocessing.active_children()) - others)
             if isinstance(error, BrokenProcessPool):
                 raise FailedError(
-                    "a process beside this one was ended from outside, perhaps for lack of memory"
+                    "a process beside this one ended in the midst of its work: killed from "
+                    "outside, or short of memory or file handles"
                 ) from error
             raise
 
