@@ -3,6 +3,7 @@
 import argparse
 import gc
 import math
+import os
 import signal
 import sys
 import warnings
@@ -186,6 +187,8 @@ def check_where(options: argparse.Namespace) -> None:
         if not options.dry_run:
             with connect(options.scheduler):
                 pass
+    elif options.device == "cuda" and (options.jobs or 0) > 32:
+        raise UserError(f"jobs: {options.jobs} is not possible on a GPU; allowed: 1 to 32")
     elif not has_device(options.device):
         raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
 
@@ -199,7 +202,7 @@ def job_of(options: argparse.Namespace) -> "Job":
     from fmnist_lib.runs.store import RunStore
 
     folder, only = options.store or paths.RUNS, options.dry_run
-    store = RunStore(folder.resolve(), read_only=only)
+    store = RunStore(folder, read_only=only)
     released = RunStore(paths.REPORT / "records", read_only=True)
     chosen = {"models": options.models, "seeds": options.seeds, "precision": options.precision}
     profile = "study" if options.families else options.profile
@@ -310,6 +313,10 @@ def interrupt(number: int, frame: object) -> None:
 def main() -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments()
+    options.output, options.store = (
+        path and path.absolute() for path in (options.output, options.store)
+    )
+    os.chdir(paths.ROOT)  # nothing that lies where the command was given is imported
     gc.set_threshold(50_000)  # imports and pages make many objects and little garbage: a sixth less
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):

@@ -1,15 +1,13 @@
 """From a plan to a report: train what is missing, time it alone, have the report made."""
 
-import shutil
-import tempfile
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from fmnist_lib.commands.assembly import MADE_FROM, is_current, made_from, make_pages
 from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output, tell
 from fmnist_lib.commands.released import check_release
 from fmnist_lib.commands.train import Found, train_missing
 from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.reporting.folder import files_in, scratch, write_files
 from fmnist_lib.reporting.words import names_of
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import ROUNDS, cost_name, measure_costs
@@ -25,9 +23,9 @@ def make_report(job: Job) -> Report:
 
     Finished runs are stored as they finish, so that the same call goes on after an interruption.
     """
-    check_output(job)
     if job.release:
         check_release(job)
+    check_output(job)
     report = Report(job.output)
     with job.store.lock():
         runs = train_missing(job, report)
@@ -95,14 +93,11 @@ def collect(job: Job, runs: Sequence[Found]) -> None:
 
     Other records leave the folder, but for a release, whose evidence only ever grows.
     """
-    target = job.output / "records"
-    with tempfile.TemporaryDirectory(dir=job.output, prefix=".records-") as scratch:
-        fresh = RunStore(Path(scratch) / "records")  # with ordinary permissions
+    with scratch(job.output) as made:
+        fresh = RunStore(Path(made) / "records")
         for record, store in runs:
             store.copy(record, fresh)
         for config in one_a_model([run.record for run in runs]):
             if cost := job.store.find_cost(cost_name(config)):
                 fresh.write_cost(cost)
-        if not job.release:
-            shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(fresh.folder, target, dirs_exist_ok=True)
+        write_files(job.output, "records", files_in(fresh.folder), keep=job.release)

@@ -16,7 +16,7 @@ from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
 from fmnist_lib.training.loop import Steps, keep_freed_memory, on_time, one_thread
-from fmnist_lib.training.side_by_side import SideBySide, exact_arithmetic
+from fmnist_lib.training.side_by_side import RecordingError, SideBySide, exact_arithmetic
 
 
 @dataclass
@@ -49,15 +49,18 @@ def run_side_by_side(
 ) -> Iterator[tuple[RunConfig, Outcome]]:
     """Yield each run with its output, or with the error that ended it, as they finish.
 
-    At most `jobs` at once. Their results do not depend on how many.
+    At most `jobs` at once, for which PyTorch has 32 streams. Their results do not depend on how
+    many.
     """
     keep_freed_memory()
     exact_arithmetic()
     waiting, going = deque(configs), deque[Going]()
-    beside = min(jobs, len(configs)) - 1
+    side_by_side = min(jobs, len(configs))
+    on_gpu = configs[0].device == "cuda"
+    streams = [torch.cuda.Stream() if on_gpu else None for _ in range(side_by_side)]
     with one_thread():
         while waiting or going:
-            while waiting and len(going) < jobs:
+            while waiting and streams:
                 config = waiting.popleft()
                 steps = run_steps(
                     config,
@@ -66,16 +69,19 @@ def run_side_by_side(
                     checkpoints=checkpoints,
                     deadline=deadline,
                     trainer=SideBySide,
-                    runs_beside=beside,
+                    runs_beside=side_by_side - 1,
                 )
-                stream = torch.cuda.Stream() if config.device == "cuda" else None
-                going.append(Going(config, on_time(steps, deadline), stream))
+                going.append(Going(config, on_time(steps, deadline), streams.pop()))
             run = going.popleft()
             outcome = run.turn()
             if outcome is None:
                 going.append(run)
-            else:
-                yield run.config, outcome
+                continue
+            streams.append(run.stream)
+            yield run.config, outcome
+            if isinstance(outcome, RecordingError):
+                yield from ((config, outcome) for config in waiting)
+                waiting.clear()
 
 
 def on_stream(stream: "torch.cuda.Stream | None") -> AbstractContextManager:

@@ -22,7 +22,7 @@ OnEpoch = Callable[[str, Row], None]
 
 Outcome = RunOutput | Exception
 
-JOBS_ON_GPU = 24  # runs side by side; measured best on one card (`benchmarks/README.md`)
+JOBS_ON_GPU = 24  # runs side by side; 16 to 32 are about equally fast (`benchmarks/README.md`)
 
 
 @dataclass

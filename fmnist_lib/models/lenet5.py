@@ -38,7 +38,7 @@ class LeNet5(nn.Module):
     """LeNet-5 (paper, section 3.3.1); 61,706 parameters at the defaults.
 
     `activation` is "tanh" or "relu", `pooling` "average" or "max"; `batch_norm` puts a batch norm
-    between each convolution and its activation, `dense` holds the widths of the hidden dense layers.
+    between each convolution and its activation; `dense` holds the hidden dense layers' widths.
     """
 
     def __init__(

@@ -20,7 +20,6 @@ from fmnist_lib.training.loop import Parts, State, Steps, Trainer, batches, sums
 from fmnist_lib.training.metrics import Sums
 
 STEPS_A_GRAPH = 16  # fewer leave the host too little time for the other runs
-EVALUATION_BATCH = 1000  # images
 IN_FLIGHT = 2  # launches of a run: with a queue full of them the host would wait for this run alone
 
 Launch = Callable[[], None]
@@ -33,26 +32,43 @@ def exact_arithmetic() -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
+class RecordingError(RuntimeError):
+    """A launch could not be recorded, after which no other run should begin to record any."""
+
+
 class SideBySide(Trainer):
-    """A run that never makes the host wait. Work with it while its stream is the current one."""
+    """A run that never makes the host wait. On a GPU its own stream is the current one meanwhile.
+
+    PyTorch records on no other: the default stream waits for all.
+    """
 
     def __init__(self, model: nn.Module, parts: Parts, config: RunConfig) -> None:
         super().__init__(model, parts, config)
         self.on_gpu = self.labels.is_cuda
         self.tallies = {
-            split: torch.zeros(-(-len(labels) // EVALUATION_BATCH), 2, device=labels.device)
-            for split, (_, labels) in parts.held.items()
+            split: torch.zeros(len(list(batches(part))), 2, device=part[1].device)
+            for split, part in parts.held.items()
         }
         if self.on_gpu:
+            self.pool = torch.cuda.graph_pool_handle()  # one for all: nothing stays there
             self.dropout = torch.cuda.default_generators[
                 self.labels.device.index or 0
             ].clone_state()
         untouched = _copied(super().state())
         self._warm_up()
         train, evaluate = self.model.train, self.evaluated.eval
-        self.many = self._record(train, lambda: self._full_steps(STEPS_A_GRAPH))
-        self.one = self._record(train, lambda: self._full_steps(1))
-        self.short = self._record(train, lambda: self.step(self.last))
+        groups, rest = divmod(self.full, STEPS_A_GRAPH)
+        work = {  # how often in an epoch, and what
+            "many": (groups, lambda: self._full_steps(STEPS_A_GRAPH)),
+            "one": (rest, lambda: self._full_steps(1)),
+            "short": (int(bool(len(self.last))), lambda: self.step(self.last)),
+        }
+        self.epoch_launches = [
+            launch
+            for count, steps in work.values()
+            if count
+            for launch in [self._record(train, steps)] * count
+        ]
         self.evaluations = {
             split: self._record(evaluate, lambda split=split: self._tally(split))
             for split in parts.held
@@ -75,7 +91,7 @@ class SideBySide(Trainer):
 
     @torch.no_grad()
     def _tally(self, split: str) -> None:
-        part = batches(self.parts.held[split], EVALUATION_BATCH)
+        part = batches(self.parts.held[split])
         rows = [sums_of_batch(self.evaluated, images, labels) for images, labels in part]
         self.tallies[split].copy_(torch.stack(rows))
 
@@ -95,8 +111,10 @@ class SideBySide(Trainer):
         graph.register_generator_state(self.dropout)
         shared.graphsafe_set_state(self.dropout)  # dropout draws from the default generator alone
         try:
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+            with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
                 work()
+        except RuntimeError as error:
+            raise RecordingError(f"a GPU's launches cannot be recorded: {error}") from error
         finally:
             shared.graphsafe_set_state(others)
         return graph.replay
@@ -125,9 +143,7 @@ class SideBySide(Trainer):
     def train_epoch(self, epoch: int) -> Steps[Sums]:
         """Train on every image once, as `Trainer` does; yield while the GPU is at it."""
         self.begin_epoch(epoch)
-        groups, rest = divmod(self.full, STEPS_A_GRAPH)
-        launches = [self.many] * groups + [self.one] * rest
-        sums = yield from self._run(launches + [self.short] * bool(len(self.last)), self.sums)
+        sums = yield from self._run(self.epoch_launches, self.sums)
         return self.running_sums(sums, epoch)
 
     def evaluate(self, split: str) -> Steps[Sums]:
