@@ -19,6 +19,8 @@ from fmnist_lib.runs.record import (
     RunRecord,
     StopResult,
     digest_arrays,
+    digest_json,
+    metrics_of,
 )
 
 ENVIRONMENT = Environment(
@@ -68,7 +70,15 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
         "probability_of_true": np.full(len(true), 0.25),
     }
     arrays = {n: a if n == "predicted" else a.astype(np.float16) for n, a in arrays.items()}
-    history = [make_epoch(number, loss) for number, loss in enumerate(losses, start=1)]
+    accuracy = 100.0 * int((arrays["predicted"] == true).sum()) / len(true)
+    ends = {rule.name: best_and_last(rule, losses) for rule in config.stops}
+    best = {end[0] for end in ends.values()}
+    history = [
+        make_epoch(number, loss, accuracy if number in best else 70.0 + number)
+        for number, loss in enumerate(losses[: max(end[1] for end in ends.values())], start=1)
+    ]
+    kept = {rule.name: keep(rule, history, ends[rule.name], true, arrays) for rule in config.stops}
+    digests = [kept[name].digest for name in sorted(kept)]
     record = RunRecord(
         name=config.name,
         key=config.key,
@@ -78,9 +88,9 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
         checkpoint_bytes=4 * PARAMETERS.get(model, 10_000),
         peak_memory_mib=None,
         history=history,
-        stops={rule.name: keep(rule, losses, true, arrays) for rule in config.stops},
+        stops=kept,
         environment=environment,
-        result_digest="0123456789abcdef",
+        result_digest=digest_json([metrics_of(history), *digests]),
     )
     return RunOutput(record, dict.fromkeys(record.stops, arrays), {})
 
@@ -93,25 +103,32 @@ def reported_over(images):
     return results
 
 
-def make_epoch(number, test_loss):
+def make_epoch(number, test_loss, test_accuracy):
     return EpochRow(
         epoch=number,
         train_loss=1 / number,
         train_accuracy=80.0 + number,
         test_loss=test_loss,
-        test_accuracy=70.0 + number,
+        test_accuracy=test_accuracy,
         train_seconds=10.0 * number,
         inference_ms=100.0 * number,
     )
 
 
-def keep(rule, losses, true, arrays):
+def best_and_last(rule, losses):
+    """The epoch that a rule keeps and the one that it stops at."""
     best, last = 1, len(losses)
     for epoch in range(1, len(losses) + 1):
         best = epoch if losses[epoch - 1] < losses[best - 1] else best
         if epoch - best == rule.patience:
             last = epoch
             break
+    return best, last
+
+
+def keep(rule, history, ends, true, arrays):
+    best, last = ends
+    hashes = {"weights_sha256": "weights", "predictions_sha256": digest_arrays(arrays)}
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (true, arrays["predicted"]), 1)
     return StopResult(
@@ -123,12 +140,11 @@ def keep(rule, losses, true, arrays):
         train_accuracy=80.0 + best,
         train_loss_eval=0.5 / best,
         train_accuracy_eval=81.0 + best,
-        test_loss=losses[best - 1],
-        test_accuracy=100 * np.mean(arrays["predicted"] == true),
+        test_loss=history[best - 1].test_loss,
+        test_accuracy=history[best - 1].test_accuracy,
         confusion=confusion.tolist(),
-        weights_sha256="weights",
-        predictions_sha256=digest_arrays(arrays),
-        digest="digest",
+        digest=digest_json([metrics_of(history[:last]), hashes]),
+        **hashes,
     )
 
 

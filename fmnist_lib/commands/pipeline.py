@@ -1,6 +1,7 @@
 """From a plan to a report: train what is missing, time it alone, have the report made."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from fmnist_lib.commands.assembly import MADE_FROM, is_current, made_from, make_pages
 from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output, tell
