@@ -264,7 +264,7 @@ def test_weights_come_from_this_machine_else_from_the_released_report(job, smoke
 def test_weights_that_are_not_the_records_are_left_out(job, smoke_store):
     path = job.released.folder.parent / "models" / "baseline_cnn" / "weights.safetensors"
     other = smoke_results(smoke_store, models="baseline_cnn", seeds="1")
-    content = smoke_store.path_of(other.runs[0].name, "weights", other.rule).read_bytes()
+    content = smoke_store.path_of(other.runs[0], "weights", other.rule).read_bytes()
     path.write_bytes(content)
     assert set(assembly.find_weights(job, smoke_results(smoke_store))) == {"lenet5"}
 

@@ -36,6 +36,12 @@ from fmnist_lib.runs.store import RunStore, write_atomically
 RULE = Stop().name
 
 
+def only(folder, kind):
+    """The one file with a run's `predictions` or `weights`."""
+    (path,) = folder.glob(f"{kind}-*.safetensors")
+    return path
+
+
 def honest(output) -> RunOutput:
     """The same run with the figures and digests that follow from its predictions and weights."""
     record = output.record
@@ -136,7 +142,7 @@ def test_an_empty_store_has_nothing(tmp_path, small_run):
 
 
 def test_predictions_are_small(store, small_run):
-    path = store.folder / small_run.record.name / f"predictions-{RULE}.safetensors"
+    path = only(store.folder / small_run.record.name, "predictions")
     assert path.stat().st_size < 200 * 5 + 500  # 50 KB and a header for 10,000 images
 
 
@@ -159,7 +165,7 @@ def test_copying_takes_record_predictions_and_weights_if_asked(
 
 
 def test_weights_that_are_not_copied_may_be_damaged(store, tmp_path, small_run):
-    (store.folder / small_run.record.name / f"weights-{RULE}.safetensors").write_bytes(b"")
+    only(store.folder / small_run.record.name, "weights").write_bytes(b"")
     store.copy(small_run.record, RunStore(tmp_path / "copy"))
     with pytest.warns(UserWarning, match="weights"):
         store.copy(small_run.record, RunStore(tmp_path / "copy"), with_weights=True)
@@ -246,7 +252,7 @@ def unknown_field(folder):
 
 
 def flipped_prediction(folder):
-    path = folder / f"predictions-{RULE}.safetensors"
+    path = only(folder, "predictions")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -254,13 +260,13 @@ def flipped_prediction(folder):
 
 
 def cut_predictions(folder):
-    path = folder / f"predictions-{RULE}.safetensors"
+    path = only(folder, "predictions")
     path.write_bytes(path.read_bytes()[:-10])
     return path
 
 
 def missing_predictions(folder):
-    path = folder / f"predictions-{RULE}.safetensors"
+    path = only(folder, "predictions")
     path.unlink()
     return path
 
@@ -319,7 +325,7 @@ def test_of_each_damaged_file_the_last_copy_is_kept(store, small_run, other):
     assert (kept / "record.json").stat().st_size == 200
     store.write(small_run)
     for run in (small_run, other):  # files of one name, of two runs
-        store.path_of(run.record.name, "weights", RULE).write_bytes(b"")
+        store.path_of(run.record, "weights", RULE).write_bytes(b"")
         with pytest.warns(UserWarning, match="--force"):
             store.weights(run.record, RULE)
     assert len(list((store.folder / "damaged").iterdir())) == 3
@@ -334,7 +340,7 @@ def test_a_record_in_another_runs_folder_is_not_taken_for_its(store, small_run, 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b""])
 def test_damaged_weights_are_named_set_aside_and_count_as_not_kept(store, small_run, damage):
-    path = store.folder / small_run.record.name / f"weights-{RULE}.safetensors"
+    path = only(store.folder / small_run.record.name, "weights")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match="--force") as caught:
         assert store.weights(small_run.record, RULE) is None
@@ -350,7 +356,7 @@ def test_a_run_that_is_still_being_written_is_absent_and_left_alone(store, small
     folder = store.folder / small_run.record.name
     (folder / "record.json").unlink()
     assert store.find(small_run.record.config) is None
-    assert (folder / f"predictions-{RULE}.safetensors").exists()
+    assert only(folder, "predictions").exists()
     assert small_run.record.name not in store.names()
 
 
@@ -610,12 +616,9 @@ def keyed(content, name):
 def test_nothing_is_written_under_such_a_name(tmp_path, small_run, name):
     store = RunStore(tmp_path / "a" / "store")
     run, cost = small_run.record, make_cost(small_run.record.config)
-    outputs = [
-        replace(small_run, record=run.model_copy(update={"name": name})),
-        replace(small_run, predictions={f"x/{name}": small_run.predictions[RULE]}),
-    ]
+    output = replace(small_run, record=run.model_copy(update={"name": name}))
     for write in (
-        *(lambda output=output: store.write(output) for output in outputs),
+        lambda: store.write(output),
         lambda: store.write_cost(cost.model_copy(update={"name": name})),
     ):
         with pytest.raises(DamagedRecordError, match="is not the name of a file"):
@@ -716,12 +719,12 @@ FORGERIES = {
     "a rule left out": (lambda c: c["stops"].pop(SHORT), "stops"),
     "a rule of another name": (
         lambda c: c["stops"].update({"test_loss-p9": c["stops"].pop(SHORT)}),
-        "predictions-test_loss-p9.safetensors",
+        "stops",
     ),
     "no parameters": (lambda c: c.update(parameters=0), "parameters"),
     "other predictions' hash": (
         set_in_rule(predictions_sha256="0" * 64),
-        f"predictions-{RULE}.safetensors",
+        "predictions-0000000000000000.safetensors",
     ),
 }
 

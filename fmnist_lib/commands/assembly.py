@@ -131,7 +131,7 @@ def find_weights(job: Job, results: Results) -> dict[str, Arrays]:
     found = {}
     for model in results.models:
         run = results.of(model)[0]
-        own = job.store.path_of(run.name, "weights", results.rule)
+        own = job.store.path_of(run, "weights", results.rule)
         released = job.released.folder.parent / MODELS_FOLDER / model / WEIGHTS
         for path in (own, released):
             with suppress(DamagedRecordError):

@@ -7,12 +7,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -24,8 +22,9 @@ from fmnist_lib.runs.record import Environment
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
 TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
-RULES = tuple(
-    f"reporting/{name}.py" for name in ("claims", "intervals", "judging", "paired", "rules")
+RULES = (
+    "claims",
+    *(f"reporting/{name}.py" for name in ("claims", "intervals", "judging", "paired", "rules")),
 )
 """The files that judge claims, likewise."""
 
@@ -109,30 +108,13 @@ def cpu_name() -> str:
         return names[0].strip() if names else platform.machine()
 
 
-def usable_cores(root: Path = Path("/")) -> int:
+def usable_cores() -> int:
     """Return how many cores this process may use: of the machine, and of its container's share."""
-    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = min(cores, len(os.sched_getaffinity(0)))
-    return max(1, int(min([cores, *cpu_quotas(root)])))
-
-
-def cpu_quotas(root: Path) -> Iterator[float]:
-    """Yield what each Linux control group above this process allows, in cores."""
-    own, groups = root / "proc/self/cgroup", root / "sys/fs/cgroup"
-    for line in own.read_text("utf-8").splitlines() if own.exists() else []:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mounts = ("cpu", controllers) if controllers else ("", "unified")  # version 1, or 2
-        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-        inside = Path(path.lstrip("/"))
-        for mount, group in product(mounts, (inside, *inside.parents)):
-            with suppress(OSError, ValueError, ZeroDivisionError):  # "max" is no number
-                folder = groups / mount / group
-                quota, period = " ".join((folder / file).read_text() for file in files).split()
-                if float(quota) > 0:  # -1: no limit
-                    yield float(quota) / float(period)
+    try:
+        from dask.system import cpu_count
+    except ImportError:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return cpu_count()
 
 
 @cache
@@ -180,9 +162,7 @@ def definitions_in(source: str) -> list[str]:
                     isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
                 )
             ]
-    return [
-        ast.unparse(statement) for statement in tree.body
-    ]  # a dump differs from Python to Python
+    return list(map(ast.unparse, tree.body))  # a dump differs from Python to Python
 
 
 @cache

@@ -29,6 +29,8 @@ FOLD = {"fold_loss", "fold_accuracy"}  # of runs with folds alone, so that other
 SPLITS = ("train", "test", "validation", "fold")
 METRICS = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
 Arrays = dict[str, np.ndarray]
+Confusion = Annotated[list[list[int]], Field(min_length=10, max_length=10)]
+"""Counts: row = true class, column = predicted class."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
 
@@ -71,12 +73,9 @@ class StopResult(Schema):
     validation_accuracy: float | None = None
     fold_loss: float | None = None
     fold_accuracy: float | None = None
-    confusion: Annotated[
-        list[list[int]], Field(min_length=10, max_length=10)
-    ]  # row = true class, column = predicted class
+    confusion: Confusion
     weights_sha256: str
     predictions_sha256: str
-    fold_predictions_sha256: str | None = None
     digest: str  # of the history up to `epochs`, the weights and the predictions
 
 

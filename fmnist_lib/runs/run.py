@@ -147,9 +147,12 @@ def summarise(model: torch.nn.Module, parts: Parts) -> Arrays:
     arrays: Arrays = {}
     for split in (name for name in parts.held if name != "validation"):
         labels = parts.held[split][1].cpu()
-        probabilities = predict(model, parts.held[split])
-        probability, predicted = probabilities.max(1)
-        true = probabilities.gather(1, labels[:, None]).squeeze(1)
+        logits = predict(model, parts.held[split])
+        predicted = logits.argmax(1)  # as evaluations count, also where probabilities round alike
+        probability, true = (
+            logits.softmax(1).gather(1, classes[:, None]).squeeze(1)
+            for classes in (predicted, labels)
+        )
         prefix = "" if split == "test" else f"{split}_"
         arrays |= {
             f"{prefix}predicted": predicted.to(torch.uint8).numpy(),

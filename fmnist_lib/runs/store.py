@@ -1,9 +1,11 @@
 """The store of runs: the only reader and writer of their files.
 
-A store is a folder with one sub-folder a run: `record.json` beside `predictions-<rule>.safetensors`
-and (in the local store alone) `weights-<rule>.safetensors`; costs lie in `costs/`. A run appears
-whole or not at all: it is written as `.new-<name>`, and one that it replaces is `.old-<name>` for
-the moment between two renames. Whoever is stopped there leaves a store that reads as before.
+A store is a folder with one sub-folder a run: `record.json`, written last, beside the arrays, named
+by their digest (`predictions-<sha256>.safetensors` and, in the local store alone, `weights-…`), so
+that rules with the same best epoch share them; older runs named them by rule. Costs lie in
+`costs/`. A run appears whole or not at all: written as `.new-<name>`, and one that it replaces
+is `.old-<name>` for the moment between two renames. Whoever is stopped there leaves a store that
+reads as before.
 """
 
 import os
@@ -106,10 +108,15 @@ class RunStore:
 
         An earlier run of that name stays readable until the new one takes its place.
         """
-        arrays = {f"predictions-{rule}": found for rule, found in output.predictions.items()}
-        if with_weights:
-            arrays |= {f"weights-{rule}": found for rule, found in output.weights.items()}
-        files = {f"{stem}.safetensors": encode_arrays(found) for stem, found in arrays.items()}
+        kinds = {
+            "predictions": output.predictions,
+            "weights": output.weights if with_weights else {},
+        }
+        files = {
+            file_name(kind, output.record, rule): encode_arrays(arrays)
+            for kind, by_rule in kinds.items()
+            for rule, arrays in by_rule.items()
+        }
         with self._told_plainly(FailedError):
             self._put(output.record.name, {**files, "record.json": encode(output.record)})
 
@@ -143,9 +150,11 @@ class RunStore:
         folder, old = self.folder / name, self._old(name)
         return old if old.exists() and not folder.exists() else folder
 
-    def path_of(self, name: str, kind: str, rule: str) -> Path:
+    def path_of(self, record: RunRecord, kind: str, rule: str) -> Path:
         """Return where a run's `predictions` or `weights` under a rule lie, if there are any."""
-        return self.folder_of(name) / f"{kind}-{rule}.safetensors"
+        path = self.folder_of(record.name) / file_name(kind, record, rule)
+        older = path.with_name(f"{kind}-{rule}.safetensors")
+        return older if older.exists() and not path.exists() else path
 
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
@@ -234,7 +243,7 @@ class RunStore:
 
     def predictions(self, record: RunRecord, rule: str) -> Arrays:
         """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
-        path = self.path_of(record.name, "predictions", rule)
+        path = self.path_of(record, "predictions", rule)
         return read_arrays(path, record.stops[rule].predictions_sha256)
 
     def weights(self, record: RunRecord, rule: str) -> Arrays | None:
@@ -243,7 +252,7 @@ class RunStore:
         Damaged ones are set aside with a warning that names them, and count as not kept: the run's
         results rest on its predictions.
         """
-        path = self.path_of(record.name, "weights", rule)
+        path = self.path_of(record, "weights", rule)
         if not path.exists():
             return None
         try:
@@ -303,6 +312,11 @@ def set_aside(path: Path, store: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     os.replace(path, target)
     return target
+
+
+def file_name(kind: str, record: RunRecord, rule: str) -> str:
+    """Return the name of the file with a run's `predictions` or `weights` under a rule."""
+    return f"{kind}-{getattr(record.stops[rule], f'{kind}_sha256')[:16]}.safetensors"
 
 
 def check_names(*names: str) -> None:

@@ -379,9 +379,9 @@ def sums_of_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def predict(model: nn.Module, part: Part) -> Tensor:
-    """Return class probabilities (N, 10) on the CPU, in eval mode."""
+    """Return the logits (N, 10) on the CPU, in eval mode."""
     model.eval()
-    return torch.cat([model(images).softmax(1) for images, _ in batches(part)]).cpu()
+    return torch.cat([model(images) for images, _ in batches(part)]).cpu()
 
 
 def batches(part: Part) -> Iterator[Part]:
