@@ -22,7 +22,6 @@ from fmnist_lib.commands.verification import (
     Verdict,
     compare,
     compare_start,
-    contradictions,
     result_tolerance,
     table,
 )
@@ -66,7 +65,8 @@ def sealed(record, *, by_epoch=0.0, weights="weights"):
 
 def made(seed=0, *, wrong=(), **changes):
     options = {name: changes.pop(name) for name in ("environment", "losses") if name in changes}
-    predicted = mistaken(IMAGES, list(wrong))
+    more = {IMAGES - 1 - i for i in range(len(wrong))}  # as many are right as at the best epoch
+    predicted = mistaken(IMAGES, sorted({*range(280), *more} - set(wrong)))
     output = make_run(seed=seed, predicted=predicted, test_images=IMAGES, **options)
     return sealed(output.record, **changes)
 
@@ -132,20 +132,6 @@ def test_binomial_tolerance_is_that_of_two_accuracies():
     share = 0.72  # at the best epoch, the second
     expected = 196 * (2 * share * (1 - share) / IMAGES) ** 0.5
     assert result_tolerance(made(), "test_loss-p5").points == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("field", ["test_accuracy", "weights_sha256", "digest", "best_epoch"])
-def test_a_result_that_contradicts_its_record_is_never_confirmed(field):
-    record = made()
-    (rule, kept) = next(iter(record.stops.items()))
-    value = getattr(kept, field)
-    changed = kept.model_copy(update={field: value + 1 if not isinstance(value, str) else "x"})
-    tampered = record.model_copy(update={"stops": {rule: changed}})
-    assert contradictions(record) == ()
-    assert contradictions(tampered)
-    for verdict in (compare(tampered, record), compare_start(tampered, record)):
-        assert verdict.kind == DIFFERS
-        assert verdict.causes == contradictions(tampered)
 
 
 def test_figures_outside_the_digest_must_agree_too():
@@ -232,13 +218,15 @@ def test_a_tampered_record_differs(released, small_run, mode, capsys):
     better = kept.model_copy(update={"test_accuracy": kept.test_accuracy + 20})
     rewrite(released, small_run.record.model_copy(update={"stops": {rule: better}}))
     assert command(*mode, "--jobs", "1") == 1
-    assert "not that of its best epoch" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "differs" in told
+    assert f"stops.{rule}.test_accuracy: is " in told
 
 
 def test_a_history_tampered_with_consistently_differs_too(released, small_run, capsys):
     rewrite(released, sealed(small_run.record, by_epoch=50, weights="weights"))
     assert command("--verify", "--jobs", "1") == 1
-    assert "histories part in epoch 2" in capsys.readouterr().out
+    assert ".test_accuracy: is " in capsys.readouterr().out  # its predictions say otherwise
 
 
 def test_a_damaged_record_differs_and_stays_where_it_is(released, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import heapq
 import statistics
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig
 from fmnist_lib.runs.cost import count_macs
@@ -11,6 +12,7 @@ from fmnist_lib.runs.store import RunStore
 
 EXPECTED_EPOCHS = 25  # where no run of the model tells; early stopping decides
 SECONDS_PER_MAC = 3e-10  # of training on one image; a core of 2020, within a factor of two
+SAME_WORK = {"model", "model_options", "batch_size", "device", "precision"}  # with an image
 
 
 def past_runs(*stores: RunStore) -> list[RunRecord]:
@@ -18,41 +20,31 @@ def past_runs(*stores: RunStore) -> list[RunRecord]:
     records = []
     for store in stores:
         for name in store.names():
-            try:
+            with suppress(DamagedRecordError):
                 records.append(decode(store.folder_of(name) / "record.json", RunRecord))
-            except DamagedRecordError:
-                continue
     return records
 
 
 def expected_seconds(config: RunConfig, records: Iterable[RunRecord] = ()) -> float:
     """Return a run's likely time on one core: an epoch's time an image × images × epochs."""
-    alike = [record for record in records if same_work(record.config, config)]
+    alike = [record for record in records if not config.differs(record.config).keys() & SAME_WORK]
     whole = [record for record in alike if not record.config.shortened]
-    images = sum(trained_images(record.config) * len(record.history) for record in whole or alike)
-    if images:
-        rows = [row for record in whole or alike for row in record.history]
-        seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows) / images
+    rows = [row for record in whole or alike for row in record.history]
+    if rows:
+        seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows)
+        seconds /= sum(images_of(run.config) * len(run.history) for run in whole or alike)
     else:
         seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
-    return seconds * trained_images(config) * expected_epochs(config, whole)
+    return seconds * images_of(config) * expected_epochs(config, whole)
 
 
-def expected_epochs(config: RunConfig, records: Iterable[RunRecord] = ()) -> float:
+def expected_epochs(config: RunConfig, records: Sequence[RunRecord] = ()) -> float:
     """Return how many epochs a run will likely have, from runs of the same work."""
-    lengths = [len(record.history) for record in records]
-    epochs = config.epochs or (statistics.median(lengths) if lengths else EXPECTED_EPOCHS)
-    return min(epochs, config.max_epochs)
+    lengths = [len(record.history) for record in records] or [EXPECTED_EPOCHS]
+    return min(config.epochs or statistics.median(lengths), config.max_epochs)
 
 
-def same_work(one: RunConfig, other: RunConfig) -> bool:
-    """Return whether two runs do the same with an image."""
-    return not one.differs(other).keys() & {
-        *("model", "model_options", "batch_size", "device", "precision"),
-    }
-
-
-def trained_images(config: RunConfig) -> int:
+def images_of(config: RunConfig) -> int:
     """Return how many images an epoch trains on."""
     images = config.train_images or TRAIN_IMAGES
     held_out = config.validation_images if config.protocol != "paper" else 0
@@ -70,7 +62,7 @@ def wall_seconds(seconds: Iterable[float], workers: int) -> float:
     """Return when the last run ends if each free worker takes the longest run that is left."""
     free_at = [0.0] * max(workers, 1)
     for duration in sorted(seconds, reverse=True):
-        heapq.heappush(free_at, heapq.heappop(free_at) + duration)
+        heapq.heapreplace(free_at, free_at[0] + duration)
     return max(free_at)
 
 

@@ -3,12 +3,12 @@
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
+from typing import Any
 
 import torch
+from torch.cuda import stream as on_stream  # without one, as on a CPU, it does nothing
 
 from fmnist_lib.data.fashion_mnist import Dataset, load
 from fmnist_lib.execution.here import OnEpoch, Outcome
@@ -44,10 +44,10 @@ def run_side_by_side(
     *,
     jobs: int,
     on_epoch: OnEpoch,
-    checkpoints: Path | None = None,
     deadline: float = math.inf,
+    **given: Any,  # noqa: ANN401, as run_steps
 ) -> Iterator[tuple[RunConfig, Outcome]]:
-    """Yield each run with its output, or with the error that ended it, as they finish.
+    """Yield each run with its outcome as they finish, as `run_many` does.
 
     At most `jobs` at once, for which PyTorch has 32 streams. Their results do not depend on how
     many.
@@ -65,11 +65,11 @@ def run_side_by_side(
                 steps = run_steps(
                     config,
                     data=data_on(config.device, config.train_images, config.test_images),
-                    on_epoch=lambda row, name=config.name: on_epoch(name, row),
-                    checkpoints=checkpoints,
+                    on_epoch=partial(on_epoch, config.name),
                     deadline=deadline,
                     trainer=SideBySide,
                     runs_beside=side_by_side - 1,
+                    **given,
                 )
                 going.append(Going(config, on_time(steps, deadline), streams.pop()))
             run = going.popleft()
@@ -84,20 +84,11 @@ def run_side_by_side(
                 waiting.clear()
 
 
-def on_stream(stream: "torch.cuda.Stream | None") -> AbstractContextManager:
-    """Have what follows queued in a stream; on a CPU there are none."""
-    return torch.cuda.stream(stream) if stream else nullcontext()
-
-
 @cache
 def data_on(device: str, train_images: int | None, test_images: int | None) -> Dataset:
     """Return the data with its images on the device, once for all runs; labels stay here."""
     data = load(train_images=train_images, test_images=test_images)
-    moved = replace(
-        data,
-        train_images=data.train_images.to(device),
-        test_images=data.test_images.to(device),
-    )
+    images = {name: getattr(data, name).to(device) for name in ("train_images", "test_images")}
     if device == "cuda":
         torch.cuda.synchronize()  # the runs' streams do not wait for this one
-    return moved
+    return replace(data, **images)

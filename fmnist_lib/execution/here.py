@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fmnist_lib.data.obtain import ensure_data
@@ -45,24 +46,18 @@ def train_and_store(
 ) -> Trained:
     """Train runs, `jobs` side by side or on the cluster of `scheduler`; store each as it finishes.
 
-    They start in this order, leave
-    checkpoints in the store's folder and go on from them; after `minutes` all have stopped in good
-    order. Raises `FailedError` at the first run that fails unless it is to `keep_going`, and where
-    a record cannot be stored.
+    They start in this order, leave checkpoints in the store's folder and go on from them; after
+    `minutes` all have stopped in good order. Raises `FailedError` at the first run that fails
+    unless it is to `keep_going`, and where a record cannot be stored.
     """
     came_of_it = Trained()
     checkpoints = store.folder / "checkpoints"
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    where = {"jobs": jobs, "scheduler": scheduler, "checkpoints": checkpoints}
     with Progress(configs) as progress:
-        outcomes = run_many(
-            configs,
-            jobs=jobs,
-            on_epoch=progress.epoch,
-            scheduler=scheduler,
-            checkpoints=checkpoints,
-            deadline=deadline,
-        )
-        for config, outcome in outcomes:
+        for config, outcome in run_many(
+            configs, on_epoch=progress.epoch, deadline=deadline, **where
+        ):
             if isinstance(outcome, OutOfTimeError):
                 came_of_it.unfinished.append(config.name)
             elif isinstance(outcome, Exception):
@@ -95,39 +90,20 @@ def run_many(
     if not configs:
         return
     ensure_data()  # once, before several workers ask for it
-    if scheduler or (configs[0].device != "cuda" and min(jobs, len(configs)) > 1):
+    given = {"checkpoints": checkpoints, "deadline": deadline}
+    on_gpu = configs[0].device == "cuda"
+    if scheduler or (min(jobs, len(configs)) > 1 and not on_gpu):
         from fmnist_lib.execution.local import run_on_cluster  # what follows needs no Dask
 
-        yield from run_on_cluster(
-            configs,
-            jobs=jobs,
-            on_epoch=on_epoch,
-            scheduler=scheduler,
-            checkpoints=checkpoints,
-            deadline=deadline,
-        )
-    elif configs[0].device == "cuda":
+        yield from run_on_cluster(configs, jobs, on_epoch, scheduler, **given)
+    elif on_gpu:
         from fmnist_lib.execution.gpu import run_side_by_side
 
-        yield from run_side_by_side(
-            configs, jobs=jobs, on_epoch=on_epoch, checkpoints=checkpoints, deadline=deadline
-        )
+        yield from run_side_by_side(configs, jobs=jobs, on_epoch=on_epoch, **given)
     else:
-        yield from run_here(configs, on_epoch, checkpoints, deadline)
-
-
-def run_here(
-    configs: Sequence[RunConfig], on_epoch: OnEpoch, checkpoints: Path | None, deadline: float
-) -> Iterator[tuple[RunConfig, Outcome]]:
-    """Carry out runs one after another in this process."""
-    for config in configs:
-        try:
-            outcome: Outcome = run_experiment(
-                config,
-                on_epoch=lambda row, name=config.name: on_epoch(name, row),
-                checkpoints=checkpoints,
-                deadline=deadline,
-            )
-        except Exception as error:  # the caller decides whether the other runs go on
-            outcome = error
-        yield config, outcome
+        for config in configs:
+            try:
+                outcome = run_experiment(config, on_epoch=partial(on_epoch, config.name), **given)
+            except Exception as error:  # the caller decides whether the other runs go on
+                outcome = error
+            yield config, outcome

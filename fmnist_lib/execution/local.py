@@ -1,12 +1,11 @@
 """Runs side by side on workers, one core each: of our own, or those of a Dask cluster."""
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import dask
@@ -27,11 +26,6 @@ Task = Callable[[RunConfig, str], RunOutput]
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
-OWN = "own"  # checkpoints lie in a remote worker's own folder, of which the client knows nothing
-
-
-class ClusterLostError(FailedError):
-    """The connection to the scheduler is gone, and with it what had not come back yet."""
 
 
 class RunStoppedError(Exception):
@@ -40,24 +34,19 @@ class RunStoppedError(Exception):
 
 def run_on_cluster(
     configs: Sequence[RunConfig],
-    *,
     jobs: int,
     on_epoch: OnEpoch,
-    scheduler: str = "",
-    checkpoints: Path | None = None,
-    deadline: float = math.inf,
+    scheduler: str,
+    **given: Any,  # noqa: ANN401, as run_steps
 ) -> Iterator[tuple[RunConfig, Outcome]]:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
     On a cluster the checkpoints lie in each worker's own folder. Raises `FailedError`, `UserError`.
     """
-    if scheduler:
-        with connect(scheduler) as client:
-            yield from run_on(client, configs, on_epoch, partial(_run_in_worker, checkpoints=OWN))
-    else:
-        with local_client(min(jobs, len(configs))) as client:
-            task = partial(_run_in_worker, checkpoints=checkpoints, deadline=deadline)
-            yield from run_on(client, configs, on_epoch, task)
+    place = connect(scheduler) if scheduler else local_client(min(jobs, len(configs)))
+    task = run_in_worker if scheduler else partial(run_in_worker, **given)
+    with place as client:
+        yield from run_on(client, configs, on_epoch, task)
 
 
 @contextmanager
@@ -82,7 +71,7 @@ def local_client(jobs: int) -> Iterator[Client]:
                 silence_logs=logging.CRITICAL,
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
-        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             causes = [error]
             while causes[-1].__cause__ or causes[-1].__context__:
                 causes.append(causes[-1].__cause__ or causes[-1].__context__)
@@ -99,7 +88,7 @@ def run_on(
     """Hand runs to a cluster in this order; yield each with its outcome as they finish.
 
     Nobody waits for the rest once the caller stops: it is taken back, and what is being trained
-    ends with its epoch. Raises `ClusterLostError`.
+    ends with its epoch. Raises `FailedError`.
     """
     call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
     client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
@@ -119,7 +108,7 @@ def run_on(
     try:
         submit(AT_ONCE)
         for future in runs:
-            yield futures.pop(future), _outcome(future)
+            yield futures.pop(future), outcome_of(future)
             future.release()
             submit(1)
     finally:
@@ -127,22 +116,19 @@ def run_on(
             client.cancel(list(futures))
 
 
-def _outcome(future: Future) -> Outcome:
+def outcome_of(future: Future) -> Outcome:
+    """Return what a run came to; raise `FailedError` where it is lost with the scheduler."""
     if future.status != "cancelled":
-        try:
-            error = future.exception()
-            return error if error is not None else future.result()
-        except (CancelledError, OSError, TimeoutError):  # lost between two steps
-            pass
-    raise ClusterLostError(
+        with suppress(CancelledError, OSError):  # lost between two steps
+            return future.exception() or future.result()
+    raise FailedError(
         "the connection to the scheduler is lost; finished runs are stored, and the same command "
         "goes on from here"
     )
 
 
-def _run_in_worker(
-    config: RunConfig, call: str, *, checkpoints: Path | str | None, deadline: float = math.inf
-) -> RunOutput:
+def run_in_worker(config: RunConfig, call: str, **given: Any) -> RunOutput:  # noqa: ANN401
+    """Carry out a run, its checkpoints in this worker's own folder unless another is given."""
     worker = get_worker()
     key = worker.get_current_task()
 
@@ -153,5 +139,5 @@ def _run_in_worker(
         worker.log_event(f"{call}-epochs", (config.name, row))
 
     have_data(worker, f"{call}-data")
-    folder = paths.RUNS / "checkpoints" if checkpoints == OWN else checkpoints
-    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder, deadline=deadline)
+    own = {"checkpoints": paths.RUNS / "checkpoints"}
+    return run_experiment(config, on_epoch=on_epoch, **own | given)

@@ -3,8 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 
 from fmnist_lib.execution.forecast import expected_epochs, in_words
 from fmnist_lib.models import MODELS
@@ -24,42 +23,33 @@ class Progress:
     """
 
     def __init__(self, configs: Sequence[RunConfig]) -> None:
-        self.work = {c.name: count_macs(c.model, c.model_options) for c in configs}
+        self.each = {c.name: count_macs(c.model, c.model_options) for c in configs}  # epoch's work
         self.titles = {c.name: title_of(c) for c in configs}
         self.expected = {c.name: expected_epochs(c) for c in configs}
-        self.done = dict.fromkeys(self.work, 0)
-        self.first: dict[str, int] = {}  # epochs that were there before this call
+        self.done = dict.fromkeys(self.each, 0)
+        self.accuracies: dict[str, float] = {}  # of the runs under way
         self.finished = 0
-        self.accuracies: dict[str, float] = {}
+        self.work_here = 0  # without the epochs that were there before this call
         self.started = time.monotonic()
         self.ended = threading.Event()
-        self.bar = open_bar(self._total()) if configs and is_watched() else None
+        self.bar = open_bar(self._work(self.expected)) if configs and is_watched() else None
 
     def __enter__(self) -> "Progress":
-        if not self.bar and self.work:
+        if self.each and not self.bar:
             threading.Thread(target=self._speak, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.ended.set()
         if self.bar:
             self.bar.close()
 
-    def _total(self) -> float:
-        return sum(self.work[name] * self.expected[name] for name in self.work)
-
     def epoch(self, name: str, row: Row) -> None:
         """Take note of a finished epoch."""
-        epoch = int(row["epoch"])
-        self.first.setdefault(name, epoch - 1)
-        self.done[name] = epoch
-        self.expected[name] = max(self.expected[name], epoch + 1)
+        self.done[name] = int(row["epoch"])
+        self.expected[name] = max(self.expected[name], self.done[name] + 1)
         self.accuracies[name] = row["test_accuracy"]
+        self.work_here += self.each[name]
         self._show()
 
     def finish(self, record: RunRecord) -> None:
@@ -82,35 +72,31 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """Return how far all is: what runs, epochs, accuracies, time left."""
+        """Return how far all is: what runs, epochs, accuracies, time left as this call went."""
         running = [
             f"{self.titles[name]} epoch {self.done[name]}, {accuracy:.1f} %"
             for name, accuracy in list(self.accuracies.items())  # a worker's thread adds some
         ]
         more = f" and {len(running) - NAMED} more" if len(running) > NAMED else ""
         at_work = "; ".join(running[:NAMED]) + more or "first epochs under way"
-        return f"{self.finished}/{len(self.work)} runs, {self.time_left()} left: {at_work}"
+        left = "unknown time"
+        if self.work_here:
+            rest = self._work(self.expected) - self._work(self.done)
+            passed = time.monotonic() - self.started
+            left = f"about {in_words(passed * rest / self.work_here)}"
+        return f"{self.finished}/{len(self.each)} runs, {left} left: {at_work}"
 
-    def time_left(self) -> str:
-        """Return a guess from the work of this call so far."""
-        here = sum(
-            self.work[name] * (self.done[name] - first) for name, first in list(self.first.items())
-        )
-        rest = sum(self.work[name] * (self.expected[name] - self.done[name]) for name in self.work)
-        passed = time.monotonic() - self.started
-        return f"about {in_words(passed * rest / here)}" if here else "unknown time"
+    def _work(self, epochs: Mapping[str, float]) -> float:
+        return sum(self.each[name] * number for name, number in epochs.items())
 
     def _speak(self) -> None:
         while not self.ended.wait(LINE_EVERY):
             self.say(self.line())
 
     def _show(self) -> None:
-        if not self.bar:
-            return
-        self.bar.total = self._total()
-        self.bar.n = sum(self.work[name] * self.done[name] for name in self.work)
-        self.bar.set_postfix_str(self.line(), refresh=False)
-        self.bar.refresh()
+        if self.bar:
+            self.bar.total, self.bar.n = self._work(self.expected), self._work(self.done)
+            self.bar.set_postfix_str(self.line())
 
 
 def title_of(config: RunConfig) -> str:

@@ -10,8 +10,9 @@ import platform
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -37,14 +38,14 @@ def check_address(address: str, *, trust_network: bool = False) -> None:
     """Raise `UserError` for what is no scheduler's address, or open to strangers."""
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
+        usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
     except ValueError:
-        parts = host = port = None
-    if parts is None or parts.scheme not in ("tcp", "tls") or not host or not port:
+        usable = False
+    if not usable:
         raise UserError(
             f"scheduler: {address!r} is no address; allowed: tcp://host:port, tls://host:port"
         )
-    if parts.scheme == "tcp" and not trust_network and not is_loopback(host):
+    if parts.scheme == "tcp" and not trust_network and not is_loopback(parts.hostname):
         raise UserError(
             f"scheduler: {address} is neither encrypted nor on this machine, so that others could "
             "run code here; allowed: tls://…, or --trust-network where nobody else is"
@@ -62,36 +63,31 @@ def is_loopback(host: str) -> bool:
 @contextmanager
 def connect(address: str) -> Iterator[Client]:
     """Open a client on a scheduler that admits only workers like us; raise `UserError`."""
-    with silence_logging_cmgr(logging.CRITICAL), warnings.catch_warnings():
-        warnings.simplefilter("ignore", VersionMismatchWarning)  # we compare them ourselves
+    call, expected = f"fmnist-{uuid4().hex}", describe_software()
+    quiet = warnings.catch_warnings(action="ignore", category=VersionMismatchWarning)
+    with silence_logging_cmgr(logging.CRITICAL), quiet:  # we compare versions ourselves
         try:
             client = Client(address, timeout=TIMEOUT_SECONDS, set_as_default=False)
-        except (OSError, TimeoutError, TypeError, ValueError, RuntimeError) as error:
+        except (OSError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"scheduler: no answer from {address} ({reason})") from None
         with client:
-            yield from _admitting(client, address)
-
-
-def _admitting(client: Client, address: str) -> Iterator[Client]:
-    call = f"fmnist-{uuid4().hex}"
-    expected = describe_software()
-    client.subscribe_topic(call, lambda event: say(event[1]))
-    for worker, found in client.run(describe_software, on_error="return").items():
-        if problem := difference(found, expected):
-            client.retire_workers([worker])
-            say(f"refused the worker {worker}: {problem}")
-    try:
-        client.register_plugin(Gate(expected, call), name=call)
-    except MismatchError as error:  # it joined just now
-        say(str(error))
-    if not client.scheduler_info(n_workers=-1)["workers"]:
-        say(f"waiting for workers at {address}")
-    try:
-        yield client
-    finally:
-        if client.status == "running":
-            client.unregister_worker_plugin(call)
+            client.subscribe_topic(call, lambda event: say(event[1]))
+            for worker, found in client.run(describe_software, on_error="return").items():
+                if problem := difference(found, expected):
+                    client.retire_workers([worker])
+                    say(f"refused the worker {worker}: {problem}")
+            try:
+                client.register_plugin(Gate(expected, call), name=call)
+            except MismatchError as error:  # it joined just now
+                say(str(error))
+            if not client.scheduler_info(n_workers=-1)["workers"]:
+                say(f"waiting for workers at {address}")
+            try:
+                yield client
+            finally:
+                if client.status == "running":
+                    client.unregister_worker_plugin(call)
 
 
 def describe_software(dask_worker: Worker | None = None) -> dict[str, str]:
@@ -99,10 +95,9 @@ def describe_software(dask_worker: Worker | None = None) -> dict[str, str]:
 
     Threads, too: the runs that a worker takes at a time would share one random state.
     """
-    packages = {name: package_version(name) for name in COMPARED}
     return {
         "Python": platform.python_version(),
-        **packages,
+        **{name: package_version(name) for name in COMPARED},
         "training code": code_sha256()[:12],
         "threads": str(dask_worker.state.nthreads if dask_worker else 1),
     }
@@ -119,32 +114,27 @@ def difference(found: dict[str, str] | Exception, expected: dict[str, str]) -> s
     )
 
 
+@dataclass
 class Gate(WorkerPlugin):
-    """Lets a worker join if its software is ours.
+    """Lets a worker join if its software is ours; else raises `MismatchError`, told to the client.
 
     It speaks up while it is unpickled, since a worker shrugs off errors of a plugin's `setup` but
     does not start with one that it cannot read.
     """
 
-    def __init__(self, expected: dict[str, str], topic: str) -> None:
-        self.expected, self.topic = expected, topic
+    expected: dict[str, str]
+    topic: str
 
-    def __reduce__(self) -> tuple[Callable, tuple]:
-        return admit, (self.expected, self.topic)
-
-
-def admit(expected: dict[str, str], topic: str) -> Gate:
-    """Return the gate, on a worker that may pass; raise `MismatchError` and tell the client."""
-    (worker,) = Worker._instances  # no task runs yet, for which `get_worker` would know it
-    if problem := difference(describe_software(worker), expected):
-        message = f"refused the worker {worker.address}: {problem}"
-        worker.log_event(topic, message)
-        raise MismatchError(message)
-    return Gate(expected, topic)
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ |= state
+        (worker,) = Worker._instances  # no task runs yet, for which `get_worker` would know it
+        if problem := difference(describe_software(worker), self.expected):
+            message = f"refused the worker {worker.address}: {problem}"
+            worker.log_event(self.topic, message)
+            raise MismatchError(message)
 
 
-# Data for workers that cannot get it
-
+# --- data for workers that cannot get it ---
 
 data_arrived = threading.Event()  # on a worker
 
@@ -169,8 +159,7 @@ def send_data(client: Client, topic: str) -> None:
         await client.run(receive_data, files, workers=[worker])
 
     def asked(event: tuple[float, str]) -> None:  # in the client's loop, which must not wait
-        worker = event[1]
-        if worker not in sent:
+        if (worker := event[1]) not in sent:
             sent[worker] = asyncio.ensure_future(send(worker))
 
     client.subscribe_topic(topic, asked)

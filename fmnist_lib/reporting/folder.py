@@ -102,13 +102,17 @@ def write(folder: Path, name: str, content: bytes) -> None:
 
 
 def write_files(folder: Path, below: str, files: Files, *, keep: bool = False) -> None:
-    """Write files into a folder within a report's; it then has no others of ours unless `keep`."""
+    """Write files into a folder within a report's; it then has no others of ours.
+
+    With `keep` it still has those of other runs.
+    """
     written = set()
     for name, content in files:
         written.add(f"{below}/{name}")
         write(folder, f"{below}/{name}", content)
-    for name in set() if keep else ours(folder) - written:
-        if name.startswith(f"{below}/"):
+    runs = {name.rpartition("/")[0] for name in written if name.endswith("/record.json")}
+    for name in ours(folder) - written:
+        if name.startswith(f"{below}/") and (not keep or name.rpartition("/")[0] in runs):
             (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # not empty, or gone
                 (folder / name).parent.rmdir()

@@ -53,8 +53,9 @@ in `results.csv` once for each stopping rule that was followed in it.
 
 ## Predictions
 
-`records/RUN/predictions-STOP.safetensors` holds, for each test image in the order of the files of
-FashionMNIST, what the weights of the best epoch made of it (RUN and STOP as in `results.csv`):
+`records/RUN/predictions-SHA.safetensors` holds, for each test image in the order of the files of
+FashionMNIST, what the weights of the best epoch made of it. RUN is as in `results.csv`; SHA are the
+first 16 characters of `predictions_sha256`, which `record.json` beside it has for each stop:
 
 {predictions}
 
@@ -107,9 +108,13 @@ aggregate(test_accuracy ~ model, chosen, function(x) c(n = length(x), mean = mea
 """
 
 ARRAYS = """
+import json
+from pathlib import Path
+
 from safetensors.numpy import load_file
 
-arrays = load_file("records/{run}/predictions-{rule}.safetensors")
+stop = json.loads(Path("records/{run}/record.json").read_text())["stops"]["{rule}"]
+arrays = load_file(f"records/{run}/predictions-{{stop['predictions_sha256'][:16]}}.safetensors")
 print(arrays["predicted"][:10], arrays["probability"][:10])
 """
 
