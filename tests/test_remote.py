@@ -210,8 +210,8 @@ def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, mon
     place.worker()
     write = store.write
 
-    def write_and_kill(output):
-        write(output)
+    def write_and_kill(output, **how):
+        write(output, **how)
         place.scheduler.kill()
 
     monkeypatch.setattr(store, "write", write_and_kill)

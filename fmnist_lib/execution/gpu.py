@@ -2,16 +2,15 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch.cuda import stream as on_stream  # without one, as on a CPU, it does nothing
 
 from fmnist_lib.data.fashion_mnist import Dataset, load
-from fmnist_lib.execution.here import OnEpoch, Outcome
+from fmnist_lib.execution.here import OnEpoch, Outcome, Outcomes
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
@@ -45,12 +44,11 @@ def run_side_by_side(
     jobs: int,
     on_epoch: OnEpoch,
     deadline: float = math.inf,
-    **given: Any,  # noqa: ANN401, as run_steps
-) -> Iterator[tuple[RunConfig, Outcome]]:
-    """Yield each run with its outcome as they finish, as `run_many` does.
+    **given: object,
+) -> Outcomes:
+    """Do what `run_many` does, at most `jobs` at once, for which PyTorch has 32 streams.
 
-    At most `jobs` at once, for which PyTorch has 32 streams. Their results do not depend on how
-    many.
+    `given` goes to `run_steps`.
     """
     keep_freed_memory()
     exact_arithmetic()

@@ -22,6 +22,7 @@ OnEpoch = Callable[[str, Row], None]
 """Called with a run's name and the metrics of an epoch it has finished."""
 
 Outcome = RunOutput | Exception
+Outcomes = Iterator[tuple[RunConfig, Outcome]]
 
 JOBS_ON_GPU = 24  # runs side by side; 16 to 32 are about equally fast (`benchmarks/README.md`)
 
@@ -55,9 +56,8 @@ def train_and_store(
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     where = {"jobs": jobs, "scheduler": scheduler, "checkpoints": checkpoints}
     with Progress(configs) as progress:
-        for config, outcome in run_many(
-            configs, on_epoch=progress.epoch, deadline=deadline, **where
-        ):
+        outcomes = run_many(configs, on_epoch=progress.epoch, deadline=deadline, **where)
+        for config, outcome in outcomes:
             if isinstance(outcome, OutOfTimeError):
                 came_of_it.unfinished.append(config.name)
             elif isinstance(outcome, Exception):
@@ -81,7 +81,7 @@ def run_many(
     scheduler: str = "",
     checkpoints: Path | None = None,
     deadline: float = math.inf,
-) -> Iterator[tuple[RunConfig, Outcome]]:
+) -> Outcomes:
     """Yield each run with its output, or with the error that ended it, as they finish.
 
     Started in this order. The results depend neither on `jobs` nor on where the runs happen.

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import islice
-from typing import Any
 from uuid import uuid4
 
 import dask
@@ -13,7 +12,7 @@ from distributed import CancelledError, Client, Future, LocalCluster, as_complet
 
 from fmnist_lib import paths
 from fmnist_lib.errors import FailedError
-from fmnist_lib.execution.here import OnEpoch, Outcome
+from fmnist_lib.execution.here import OnEpoch, Outcome, Outcomes
 from fmnist_lib.execution.remote import connect, have_data, send_data
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
@@ -33,12 +32,8 @@ class RunStoppedError(Exception):
 
 
 def run_on_cluster(
-    configs: Sequence[RunConfig],
-    jobs: int,
-    on_epoch: OnEpoch,
-    scheduler: str,
-    **given: Any,  # noqa: ANN401, as run_steps
-) -> Iterator[tuple[RunConfig, Outcome]]:
+    configs: Sequence[RunConfig], jobs: int, on_epoch: OnEpoch, scheduler: str, **given: object
+) -> Outcomes:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
     On a cluster the checkpoints lie in each worker's own folder. Raises `FailedError`, `UserError`.
@@ -82,9 +77,7 @@ def local_client(jobs: int) -> Iterator[Client]:
         yield client
 
 
-def run_on(
-    client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task
-) -> Iterator[tuple[RunConfig, Outcome]]:
+def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> Outcomes:
     """Hand runs to a cluster in this order; yield each with its outcome as they finish.
 
     Nobody waits for the rest once the caller stops: it is taken back, and what is being trained
@@ -127,7 +120,7 @@ def outcome_of(future: Future) -> Outcome:
     )
 
 
-def run_in_worker(config: RunConfig, call: str, **given: Any) -> RunOutput:  # noqa: ANN401
+def run_in_worker(config: RunConfig, call: str, **given: object) -> RunOutput:
     """Carry out a run, its checkpoints in this worker's own folder unless another is given."""
     worker = get_worker()
     key = worker.get_current_task()

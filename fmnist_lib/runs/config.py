@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS, build_model
+from fmnist_lib.models.checks import require
 
 TRAINING_VERSION = 1
 """Raised by hand whenever the numbers a run produces change; older records are then retrained."""
@@ -109,64 +110,37 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
         check_model(self.model, self.model_options)
-        for wrong, sentence in (*self._faults_of_protocol(), *self._faults_of_recipe()):
-            if wrong:
-                raise ValueError(sentence)
-        return self
-
-    def _faults_of_protocol(self) -> list[tuple[bool, str]]:
-        names = [stop.name for stop in self.stops]
-        monitors = {stop.monitor for stop in self.stops}
-        images = self.train_images or TRAIN_IMAGES
-        folds = self.folds if self.protocol == "fold" else 1
-        left = images - images // folds if folds > 1 else images
-        held_out = self.protocol != "paper"
-        return [
-            (not names and not self.epochs, "stops: at least one stopping rule is needed"),
-            (LAST in monitors, "stops: allowed are test_loss and validation_loss; or set epochs"),
-            (len(set(names)) < len(names), "stops: the same rule is given twice"),
-            (
-                self.protocol == "paper" and "validation_loss" in monitors,
-                "stops: validation_loss needs protocol='split' or 'fold'",
-            ),
-            (
-                bool(names and self.epochs),
-                "epochs: a fixed number goes without stopping rules; leave stops out",
-            ),
-            (
-                held_out and self.validation_images >= left,
+        names, monitors = ({getattr(s, n) for s in self.stops} for n in ("name", "monitor"))
+        require(self.epochs or names, "stops: at least one stopping rule is needed")
+        require(not self.epochs or not names, "epochs: a fixed number goes without stops")
+        require(
+            LAST not in monitors, "stops: allowed are test_loss, validation_loss; or set epochs"
+        )
+        require(len(names) == len(self.stops), "stops: the same rule is given twice")
+        if self.protocol == "paper":
+            needs = "needs protocol='split' or 'fold'"
+            require("validation_loss" not in monitors, f"stops: validation_loss {needs}")
+        else:
+            images = self.train_images or TRAIN_IMAGES
+            left = images - (images // self.folds if self.protocol == "fold" else 0)
+            require(
+                self.validation_images < left,
                 f"validation_images: {self.validation_images} of {left} training images leave "
                 f"nothing to train on; allowed: 1 to {left - 1}",
-            ),
-            (
-                (self.fold is None) == (self.protocol == "fold"),
-                "fold: goes with protocol='fold', which needs it",
-            ),
-            (
-                (self.fold or 0) >= self.folds,
-                f"fold: {self.fold} is not one of {self.folds}; allowed: 0 to {self.folds - 1}",
-            ),
-        ]
-
-    def _faults_of_recipe(self) -> list[tuple[bool, str]]:
-        return [
-            (
-                self.schedule != "constant" and not self.epochs,
-                "schedule: onecycle needs a fixed number of epochs in place of stopping rules",
-            ),
-            (
-                bool(self.momentum) and self.optimizer != "sgd",
-                f"momentum: {self.optimizer} takes none; allowed with optimizer='sgd'",
-            ),
-            (
-                bool(self.weight_decay) and self.optimizer == "adam",
-                "weight_decay: adam takes none; allowed with optimizer='adamw' or 'sgd'",
-            ),
-            (
-                self.augment == "mixup" and self.batch_size < 2,
-                "batch_size: mixup mixes the images of a batch; allowed: 2 and more",
-            ),
-        ]
+            )
+        folded = self.protocol == "fold"
+        require(
+            folded == (self.fold is not None), "fold: goes with protocol='fold', which needs it"
+        )
+        require((self.fold or 0) < self.folds, f"fold: allowed are 0 to {self.folds - 1}")
+        fixed = self.schedule == "constant" or self.epochs
+        require(fixed, "schedule: onecycle needs a fixed number of epochs in place of stops")
+        require(not self.momentum or self.optimizer == "sgd", "momentum: sgd alone takes it")
+        decays = self.optimizer != "adam"
+        require(decays or not self.weight_decay, "weight_decay: adamw and sgd alone take it")
+        mixed = self.augment == "mixup" and self.batch_size < 2
+        require(not mixed, "batch_size: mixup mixes the images of a batch; allowed: 2 and more")
+        return self
 
     @property
     def rules(self) -> tuple[Stop, ...]:
@@ -198,9 +172,8 @@ class RunConfig(Settings):
 
         `ignoring={"seed"}` asks whether two runs are the same but for chance.
         """
-        ours, theirs = (
-            config.model_dump(mode="json", exclude={"stops", *ignoring}) for config in (self, other)
-        )
+        pair = (c.model_dump(mode="json", exclude={"stops", *ignoring}) for c in (self, other))
+        ours, theirs = pair
         return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 
 
