@@ -31,6 +31,7 @@ VARIANTS = [
     ("lenet5", {"activation": "relu"}, 61_706),
     ("lenet5", {"pooling": "max"}, 61_706),
     ("lenet5", {"batch_norm": True}, 61_706 + 2 * (6 + 16)),
+    ("lenet5", {"dense": [60, 42]}, 156 + 2_416 + 24_060 + 2_562 + 430),
     ("resnet_mini", {"widths": [16, 32, 64]}, 175_370),
     ("resnet_mini", {"widths": [8]}, None),
     ("resnet_mini", {"blocks_per_stage": 1}, 11_402 - 312 - 1_200 - 4_704),

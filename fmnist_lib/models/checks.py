@@ -3,7 +3,7 @@
 Options may come from JSON, so lists stand for tuples and a number's type is looked at, not assumed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class OptionError(ValueError):
@@ -16,22 +16,18 @@ def require(condition: bool, sentence: str) -> None:
         raise OptionError(sentence)
 
 
-def whole_number(name: str, value: int) -> int:
-    """Return the value if it is an integer of at least 1."""
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    require(
-        is_integer and value >= 1, f"{name} must be a whole number of at least 1, not {value!r}"
-    )
-    return value
+def whole_number(name: str, value: int) -> None:
+    """Refuse what is no integer of at least 1."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    require(fits, f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 def whole_numbers(
     name: str, values: Sequence[int], *, fewest: int = 1, most: int | None = None
 ) -> tuple[int, ...]:
     """Return the values as a tuple if each is an integer of at least 1 and their number fits."""
-    require(
-        isinstance(values, list | tuple), f"{name} must be a list of whole numbers, not {values!r}"
-    )
+    is_list = isinstance(values, list | tuple)
+    require(is_list, f"{name} must be a list of whole numbers, not {values!r}")
     for value in values:
         whole_number(f"each of {name}", value)
     limits = f"at least {fewest}" if most is None else f"{fewest} to {most}"
@@ -40,16 +36,14 @@ def whole_numbers(
     return tuple(values)
 
 
-def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return the value if it is among the allowed words."""
+def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse what is not among the allowed words."""
     require(value in list(allowed), f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-    return value
 
 
-def switch(name: str, value: bool) -> bool:
-    """Return the value if it is a boolean; 0, 1 and words are refused."""
+def switch(name: str, value: bool) -> None:
+    """Refuse what is no boolean: 0, 1 and words, too."""
     require(isinstance(value, bool), f"{name} must be true or false, not {value!r}")
-    return value
 
 
 def dropout_rate(value: float) -> float:

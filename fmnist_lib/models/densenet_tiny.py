@@ -5,7 +5,6 @@ first two only; so the last block has none here.
 """
 
 import math
-from collections import OrderedDict
 from itertools import pairwise
 
 import torch
@@ -104,16 +103,16 @@ class DenseNetTiny(nn.Module):
         block_type = DenseBlock if dense else PlainBlock
 
         self.stem = nn.Conv2d(1, stem_width, kernel_size=3, padding=1)
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        self.features = nn.Sequential()
         channels = stem_width
         for i in range(1, NUM_BLOCKS + 1):
             block = block_type(channels, growth_rate=growth_rate, layers=layers_per_block)
-            parts[f"block{i}"] = block
+            self.features.add_module(f"block{i}", block)
             if i < NUM_BLOCKS:
                 channels = (channels + layers_per_block * growth_rate) // compression
                 require(channels >= 1, f"compression {compression} leaves a transition no channel")
-                parts[f"transition{i}"] = transition(block.channels_out, channels)
-        self.features = nn.Sequential(parts)
+                narrower = transition(block.channels_out, channels)
+                self.features.add_module(f"transition{i}", narrower)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(block.channels_out, 10)
 

@@ -45,11 +45,8 @@ def layers(model: nn.Module, *, depth: int | None = None) -> list[dict[str, obje
     single layers. Shapes come from a forward pass of one blank 1×28×28 image in eval mode; steps
     written as functions (an addition, a ReLU within a block) have no row.
     """
-    seen = [
-        part
-        for part in parts(model, "", math.inf if depth is None else depth)
-        if not does_nothing(part[1])
-    ]
+    rows = parts(model, "", math.inf if depth is None else depth)
+    seen = [row for row in rows if not does_nothing(row[1])]
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note_shape(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
@@ -57,10 +54,10 @@ def layers(model: nn.Module, *, depth: int | None = None) -> list[dict[str, obje
 
     hooks = [module.register_forward_hook(note_shape) for _, module, _ in seen]
     was_training = model.training
-    device = next(model.parameters()).device
+    blank = torch.zeros(1, *IMAGE_SHAPE, device=next(model.parameters()).device)
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *IMAGE_SHAPE, device=device))
+            model.eval()(blank)
     finally:
         model.train(was_training)
         for hook in hooks:
@@ -68,9 +65,9 @@ def layers(model: nn.Module, *, depth: int | None = None) -> list[dict[str, obje
     return [
         {
             "name": name,
-            "type": type(module).__name__,
-            "output_shape": shapes[module],
-            "parameters": parameters,
+            "type": type(part).__name__,
+            "output_shape": shapes[part],
+            "parameters": count,
         }
-        for name, module, parameters in seen
+        for name, part, count in seen
     ]

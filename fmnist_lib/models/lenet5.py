@@ -16,19 +16,13 @@ POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
 def convolution_stage(
-    channels_in: int,
-    channels_out: int,
-    *,
-    padding: int,
-    activation: str,
-    pooling: str,
-    batch_norm: bool,
+    channels_in: int, channels_out: int, *, padding: int, activation: str, pooling: str, norm: bool
 ) -> nn.Sequential:
     """5×5 convolution, batch norm if wanted, activation, 2×2 pooling."""
-    norm = [nn.BatchNorm2d(channels_out)] if batch_norm else []
+    batch_norm = [nn.BatchNorm2d(channels_out)] if norm else []
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel_size=5, padding=padding),
-        *norm,
+        *batch_norm,
         ACTIVATIONS[activation](),
         POOLINGS[pooling](2),
     )
@@ -51,10 +45,10 @@ class LeNet5(nn.Module):
     ) -> None:
         super().__init__()
         first, second = whole_numbers("dense", dense, fewest=2, most=2)
-        one_of("activation", activation, list(ACTIVATIONS))
-        one_of("pooling", pooling, list(POOLINGS))
+        one_of("activation", activation, ACTIVATIONS)
+        one_of("pooling", pooling, POOLINGS)
         switch("batch_norm", batch_norm)
-        options = {"activation": activation, "pooling": pooling, "batch_norm": batch_norm}
+        options = {"activation": activation, "pooling": pooling, "norm": batch_norm}
         self.stage1 = convolution_stage(1, 6, padding=2, **options)
         self.stage2 = convolution_stage(6, 16, padding=0, **options)
         self.classifier = nn.Sequential(

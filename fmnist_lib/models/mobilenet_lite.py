@@ -4,7 +4,6 @@ The paper draws the halvings as steps of their own between the blocks, so they a
 the original's stride in the depthwise convolution is the variant `downsample="stride"`.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -29,9 +28,8 @@ def separable_block(channels_in: int, channels_out: int, *, stride: int = 1) -> 
 
 def full_block(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
     """One ordinary 3×3 convolution between the same widths, for comparison."""
-    return nn.Sequential(
-        *normalised(nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1))
-    )
+    convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
+    return nn.Sequential(*normalised(convolution))
 
 
 class MobileNetLite(nn.Module):
@@ -58,13 +56,12 @@ class MobileNetLite(nn.Module):
         block = separable_block if separable else full_block
 
         self.stem = nn.Conv2d(1, widths[0], kernel_size=3, padding=1)
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        self.features = nn.Sequential()
         for i, (channels_in, channels_out) in enumerate(pairwise(widths), start=1):
             stride = 2 if downsample == "stride" and i > 1 else 1
-            parts[f"block{i}"] = block(channels_in, channels_out, stride=stride)
+            self.features.add_module(f"block{i}", block(channels_in, channels_out, stride=stride))
             if downsample == "pool" and i + 1 < len(widths):
-                parts[f"pool{i}"] = nn.MaxPool2d(2)
-        self.features = nn.Sequential(parts)
+                self.features.add_module(f"pool{i}", nn.MaxPool2d(2))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(widths[-1], 10)
 

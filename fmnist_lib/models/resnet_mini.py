@@ -47,22 +47,11 @@ class ResidualBlock(nn.Module):
         return F.relu(residual + self.shortcut(x[..., :: self.stride, :: self.stride]))
 
 
-def residual_stage(
-    channels_in: int, channels_out: int, *, blocks: int, stride: int, shortcuts: bool
-) -> nn.Sequential:
-    """Blocks of one width; the first of them takes the stride."""
-    first = ResidualBlock(channels_in, channels_out, stride=stride, shortcut=shortcuts)
-    rest = [
-        ResidualBlock(channels_out, channels_out, stride=1, shortcut=shortcuts)
-        for _ in range(blocks - 1)
-    ]
-    return nn.Sequential(first, *rest)
-
-
 class ResNetMini(nn.Module):
     """ResNet-Mini (paper, section 3.3.2); 11,402 parameters at the defaults.
 
-    `widths` holds one channel count a stage; every stage after the first halves the resolution.
+    `widths` holds one channel count a stage; the first block of every stage after the first halves
+    the resolution.
     """
 
     def __init__(
@@ -77,18 +66,15 @@ class ResNetMini(nn.Module):
         whole_number("blocks_per_stage", blocks_per_stage)
         switch("shortcuts", shortcuts)
         self.stem = nn.Conv2d(1, widths[0], kernel_size=1)
-        self.stages = nn.Sequential(
-            *(
-                residual_stage(
-                    widths[max(i - 1, 0)],
-                    width,
-                    blocks=blocks_per_stage,
-                    stride=1 if i == 0 else 2,
-                    shortcuts=shortcuts,
-                )
-                for i, width in enumerate(widths)
-            )
-        )
+        self.stages = nn.Sequential()
+        channels = widths[0]
+        for i, width in enumerate(widths):
+            stage = nn.Sequential()
+            for j in range(blocks_per_stage):
+                stride = 2 if i > 0 and j == 0 else 1
+                stage.append(ResidualBlock(channels, width, stride=stride, shortcut=shortcuts))
+                channels = width
+            self.stages.append(stage)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(widths[-1], 10)
 

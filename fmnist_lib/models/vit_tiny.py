@@ -99,25 +99,17 @@ class ViTTiny(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        whole_number("depth", depth)
-        whole_number("heads", heads)
-        whole_number("width", width)
-        whole_number("mlp_width", mlp_width)
-        whole_number("patch", patch)
+        sizes = {"width": width, "heads": heads, "mlp_width": mlp_width}  # of each layer
+        for name, value in {"depth": depth, "patch": patch, **sizes}.items():
+            whole_number(name, value)
         require(width % heads == 0, f"heads must divide the width {width}, and {heads} does not")
-        require(
-            IMAGE_SIZE % patch == 0,
-            f"patch must divide the image's {IMAGE_SIZE} pixels, and {patch} does not",
-        )
+        sentence = f"patch must divide the image's {IMAGE_SIZE} pixels, and {patch} does not"
+        require(IMAGE_SIZE % patch == 0, sentence)
         dropout = dropout_rate(dropout)
         self.embedding = PatchEmbedding(patch=patch, width=width)
         self.dropout = nn.Dropout(dropout)
-        self.encoder = nn.Sequential(
-            *(
-                EncoderLayer(width=width, heads=heads, mlp_width=mlp_width, dropout=dropout)
-                for _ in range(depth)
-            )
-        )
+        layers = (EncoderLayer(**sizes, dropout=dropout) for _ in range(depth))
+        self.encoder = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, 10)
 
