@@ -17,12 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = parser.parse_args(arguments).root
     raw = root / "FashionMNIST" / "raw"
     try:
-        obtained = obtain.obtain_missing(root)
+        for name in obtain.obtain_missing(root):
+            print(f"obtained {raw / name}, sha256 {obtain.SHA256[name]}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name in obtained:
-        print(f"obtained {raw / name}, sha256 {obtain.SHA256[name]}")
     print(f"FashionMNIST: {len(obtain.SHA256)} files verified in {raw}")
     return 0
 

@@ -34,7 +34,7 @@ def augment_epoch(images: Tensor, kind: str, background: float, *, seed: int, ep
 def shift(images: Tensor, offsets: Tensor, background: float) -> Tensor:
     """Return images (N, 1, H, W) cut at `offsets` (N, 2), 0 to 4, out of a frame of background."""
     height, width = images.shape[2:]
-    framed = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT), value=background)  # (N, 1, H + 4, W + 4)
+    framed = F.pad(images, 4 * (SHIFT,), value=background)  # (N, 1, H + 4, W + 4)
     rows = offsets[:, :1] + torch.arange(height, device=images.device)  # (N, H)
     columns = offsets[:, 1:] + torch.arange(width, device=images.device)  # (N, W)
     cut = framed.gather(2, rows[:, None, :, None].expand(-1, 1, -1, framed.shape[3]))
@@ -57,6 +57,5 @@ def mix(images: Tensor, weight: Tensor) -> Tensor:
 
 def _to(drawn: Tensor, images: Tensor) -> Tensor:
     """Bring what was drawn to the images, without waiting for a GPU."""
-    if images.is_cuda:
-        drawn = drawn.pin_memory()
-    return drawn.to(images.device, non_blocking=True)
+    pinned = drawn.pin_memory() if images.is_cuda else drawn
+    return pinned.to(images.device, non_blocking=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fmnist_lib.data.obtain import ensure_data
-from fmnist_lib.data.splits import _indices_and_shares
+from fmnist_lib.data.splits import indices_and_shares
 from fmnist_lib.errors import UserError
 from fmnist_lib.paths import DATA
 
@@ -46,11 +46,8 @@ def load(
 
     `train_images` and `test_images` ask for that many images only, for shortened runs. The choice
     depends on nothing but the number: the first of each class in the order of the files, the
-    classes as evenly filled as the number allows, so that it is the same for every seed.
-
-    Raises:
-        DataError: the data cannot be had.
-        UserError: more images asked for than there are, or less than one.
+    classes as evenly filled as the number allows, so that it is the same for every seed. Raises
+    `DataError` where the data cannot be had, `UserError` for a number that there is not.
     """
     root = ensure_data(root)
     images, labels = _read(root, "train")
@@ -103,5 +100,5 @@ def _shorten(
         return images, labels
     if not 1 <= count <= len(labels):
         raise UserError(f"{option} is {count}: allowed are 1 to {len(labels)}")
-    chosen = torch.cat([i[:n] for i, n in _indices_and_shares(labels, count)]).sort().values
+    chosen = torch.cat([i[:n] for i, n in indices_and_shares(labels, count)]).sort().values
     return images[chosen], labels[chosen]

@@ -49,11 +49,6 @@ class DataError(UserError):
     """The data cannot be obtained, or it is not the published FashionMNIST."""
 
 
-def from_system(name: str, scratch: Path) -> Path:
-    """Take the file that the system's package installed."""
-    return _plain_or_gz(SYSTEM_COPY / name)
-
-
 def from_torchvision(name: str, scratch: Path) -> Path:
     """Download what torchvision would, from where it would."""
     import pooch
@@ -93,7 +88,7 @@ def _plain_or_gz(path: Path) -> Path:
 # It need not be trusted, and may fail with OSError, ValueError or ImportError.
 Source = Callable[[str, Path], Path]
 SOURCES: dict[str, Source] = {
-    "a copy installed on this system": from_system,
+    "a copy installed on this system": lambda name, scratch: _plain_or_gz(SYSTEM_COPY / name),
     "torchvision's download": from_torchvision,
     "Debian's package dataset-fashion-mnist": from_debian,
 }
@@ -127,10 +122,9 @@ def obtain_missing(root: Path | str = DATA, sources: Mapping[str, Source] = SOUR
                 faults = _faults(raw)  # another process may have mended them meanwhile
                 _fetch(faults, raw, sources)
     except OSError as error:
-        needs = ["it must be a folder that you may write", *filter(None, faults.values())]
-        raise UserError(
-            f"cannot use the data folder {root}: {error}; {'; '.join(needs)}"
-        ) from error
+        what = [f"cannot use the data folder {root}: {error}"]
+        what += ["it must be a folder that you may write", *filter(None, faults.values())]
+        raise UserError("; ".join(what)) from error
     return list(faults)
 
 

@@ -24,10 +24,7 @@ def derive_seed(seed: int, epoch: int, stream: str) -> int:
 
 
 def batch_order(num_images: int, *, seed: int, epoch: int) -> Tensor:
-    """In which order an epoch visits the images: a permutation (num_images,) int64.
-
-    A run that is resumed at an epoch sees the same batches.
-    """
+    """In which order an epoch visits the images: a permutation (num_images,) int64."""
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, "batch order"))
     return torch.randperm(num_images, generator=generator)
 
@@ -36,10 +33,7 @@ def stratified_split(labels: Tensor, validation_images: int, *, seed: int) -> tu
     """Set aside a random part of each class: (train_indices, validation_indices), sorted int64.
 
     The two are disjoint and together cover `labels` (N,). Each class gives its exact share of the
-    `validation_images`, to within one image (largest remainders first, then lower labels).
-
-    Raises:
-        UserError: `validation_images` leaves nothing to train on, or nothing to validate on.
+    `validation_images`, to within one image. Raises `UserError` where one of the two is empty.
     """
     if not 1 <= validation_images < len(labels):
         raise UserError(
@@ -48,7 +42,7 @@ def stratified_split(labels: Tensor, validation_images: int, *, seed: int) -> tu
         )
     generator = torch.Generator().manual_seed(derive_seed(seed, 0, "stratified split"))
     is_validation = torch.zeros(len(labels), dtype=torch.bool)
-    for indices, share in _indices_and_shares(labels, validation_images):
+    for indices, share in indices_and_shares(labels, validation_images):
         is_validation[_shuffled(indices, generator)[:share]] = True
     return (~is_validation).nonzero().squeeze(1), is_validation.nonzero().squeeze(1)
 
@@ -61,10 +55,8 @@ def stratified_folds(
     Fold `fold` (from 0) is held out. Of the rest, `stopping_images` choose the epoch and the others
     train; the three are disjoint and together cover `labels` (N,). The folds depend on `partition`
     and `folds` alone, so that each image is held out exactly once; which of the rest stop depends
-    on `fold` besides. Folds differ by at most one image, in all and of each class.
-
-    Raises:
-        UserError: there is no such fold, or nothing is left to train on or to stop by.
+    on `fold` besides. Folds differ by at most one image, in all and of each class. Raises
+    `UserError` where there is no such fold, or nothing left to train on or to stop by.
     """
     if not (2 <= folds <= len(labels) and 0 <= fold < folds and partition >= 0):
         raise UserError(
@@ -100,7 +92,7 @@ def _by_class(labels: Tensor) -> list[Tensor]:
     return [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
 
 
-def _indices_and_shares(labels: Tensor, count: int) -> list[tuple[Tensor, int]]:
+def indices_and_shares(labels: Tensor, count: int) -> list[tuple[Tensor, int]]:
     """For each class its indices, in file order, and its share of `count` images.
 
     Shares add up to `count` exactly: each is rounded down, and what is left goes, one each, to

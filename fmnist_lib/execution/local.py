@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from uuid import uuid4
 
 import dask
-from distributed import CancelledError, Client, Future, LocalCluster, as_completed, get_worker
+from distributed import CancelledError, Client, Future, as_completed, get_worker
 
 from fmnist_lib import paths
 from fmnist_lib.errors import FailedError
@@ -55,9 +55,9 @@ def local_client(jobs: int) -> Iterator[Client]:
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
     }
-    with dask.config.set(settings), ExitStack() as stack:
+    with dask.config.set(settings):
         try:
-            cluster = LocalCluster(
+            client = Client(
                 n_workers=jobs,
                 threads_per_worker=1,
                 host="127.0.0.1",  # Dask's messages are pickled: nobody beyond may send any
@@ -65,16 +65,16 @@ def local_client(jobs: int) -> Iterator[Client]:
                 memory_limit=0,  # a run's memory is known and small
                 silence_logs=logging.CRITICAL,
             )
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
         except (OSError, RuntimeError, ValueError) as error:
-            causes = [error]
-            while causes[-1].__cause__ or causes[-1].__context__:
-                causes.append(causes[-1].__cause__ or causes[-1].__context__)
-            cause = " ".join(str(causes[-1]).split()) or type(causes[-1]).__name__
+            cause: BaseException = error
+            while cause.__cause__ or cause.__context__:
+                cause = cause.__cause__ or cause.__context__
+            reason = " ".join(str(cause).split()) or type(cause).__name__
             raise FailedError(
-                f"cannot start {jobs} worker processes ({cause}); --jobs 1 trains without any"
+                f"cannot start {jobs} worker processes ({reason}); --jobs 1 trains without any"
             ) from None
-        yield client
+        with client:
+            yield client
 
 
 def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> Outcomes:

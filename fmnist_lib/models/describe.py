@@ -63,11 +63,6 @@ def layers(model: nn.Module, *, depth: int | None = None) -> list[dict[str, obje
         for hook in hooks:
             hook.remove()
     return [
-        {
-            "name": name,
-            "type": type(part).__name__,
-            "output_shape": shapes[part],
-            "parameters": count,
-        }
-        for name, part, count in seen
+        {"name": name, "type": type(part).__name__, "output_shape": shapes[part], "parameters": num}
+        for name, part, num in seen
     ]
