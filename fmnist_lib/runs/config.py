@@ -177,10 +177,15 @@ class RunConfig(Settings):
         return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 
 
+BUILDABLE: set[tuple[str, str]] = set()  # a plan may ask for the same model thousands of times
+
+
 def check_model(name: str, options: dict[str, Any]) -> None:
     """Raise `OptionError`, a `ValueError`, for what cannot be built; draw no weights."""
-    with torch.device("meta"):
-        build_model(name, **options)
+    if (name, repr(options)) not in BUILDABLE:
+        with torch.device("meta"):
+            build_model(name, **options)
+        BUILDABLE.add((name, repr(options)))
 
 
 def make_config(**settings: Any) -> RunConfig:  # noqa: ANN401, checked by the model
