@@ -78,11 +78,9 @@ def pixel_mean_std(images: Tensor) -> tuple[float, float]:
     From the histogram of the 256 values, in whole numbers: exact, and no copy of all pixels.
     """
     # in parts, since bincount() makes eight bytes of each pixel
-    parts = [torch.bincount(part.flatten(), minlength=256) for part in images.split(1000)]
-    counts = torch.stack(parts).sum(dim=0).tolist()
-    num_pixels = sum(counts)
-    total = sum(count * value for value, count in enumerate(counts))
-    squares = sum(count * value**2 for value, count in enumerate(counts))
+    counts = sum(torch.bincount(part.flatten(), minlength=256) for part in images.split(1000))
+    values, num_pixels = torch.arange(256), images.numel()
+    total, squares = int(counts @ values), int(counts @ values**2)
     std = math.sqrt(num_pixels * squares - total**2) / num_pixels
     return total / num_pixels / 255, std / 255
 
