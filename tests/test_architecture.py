@@ -45,7 +45,7 @@ OUTSIDE = {
     "models": {"torch"},
     "data": {"filelock", "numpy", "pooch", "torch", "torchvision", "tqdm"},
     "training": {"numpy", "torch"},
-    "runs": {"cpuinfo", "filelock", "numpy", "psutil", "pydantic", "safetensors", "torch"},
+    "runs": {"cpuinfo", "dask", "filelock", "numpy", "psutil", "pydantic", "safetensors", "torch"},
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fmnist_lib.errors import FailedError
 from fmnist_lib.execution.here import run_many
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.record import RunOutput
@@ -76,6 +77,19 @@ def test_results_do_not_depend_on_the_number_of_jobs(finished, configs):
         here, there = (finished[jobs][0][config.name] for jobs in (1, 2))
         assert here.record.result_digest == there.record.result_digest
         assert there.record.environment.threads == 1
+
+
+def test_workers_that_cannot_start_are_told_in_one_line_with_the_cause(configs, monkeypatch):
+    def refuse(**_):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("Nanny failed to start.") from error
+
+    monkeypatch.setattr("fmnist_lib.execution.local.Client", refuse)
+    with pytest.raises(FailedError, match=r"2 worker processes \(.*No space left") as error:
+        list(run_many(configs[:2], jobs=2, on_epoch=print))
+    assert "\n" not in str(error.value)
 
 
 def test_nothing_to_do_needs_no_data_and_no_workers(monkeypatch):

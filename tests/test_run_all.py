@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 from made_up import make_run
@@ -234,11 +235,12 @@ def test_a_second_command_on_the_same_store_says_who_holds_it(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
-def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM]])
+def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path, signals):
     process = subprocess.Popen(
         [
             *(sys.executable, ROOT / "run_all.py", "--models", "vit_tiny"),
-            *("--output", tmp_path / "report"),
+            *("--seeds", "0-1", "--jobs", "2", "--output", tmp_path / "report"),
         ],
         env=os.environ | {"FMNIST_RUNS": str(tmp_path / "runs")},
         stderr=subprocess.PIPE,
@@ -249,9 +251,17 @@ def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path):
     try:
         while not process.stderr.readline().startswith("training"):
             pass
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        workers, deadline = [], time.monotonic() + 60
+        while len(workers) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            workers = psutil.Process(process.pid).children(recursive=True)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
         _, errors = process.communicate(timeout=60)
+        assert workers
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert alive == []
     finally:
         process.kill()
     assert process.returncode == 130

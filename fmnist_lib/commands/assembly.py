@@ -80,7 +80,7 @@ def execute(job: Job, report: Report) -> list[Path]:
 def notebook_parameters(job: Job) -> dict[str, str | bool]:
     """Return what the notebooks are told."""
     return {
-        "profile": job.profile,
+        "profile": "smoke" if job.profile == "smoke" else "paper",
         "seeds": ",".join(map(str, job.seeds)),
         "records": (job.output / "records").resolve().as_posix(),
         "train": False,
@@ -90,7 +90,7 @@ def notebook_parameters(job: Job) -> dict[str, str | bool]:
 def publish(job: Job, notebooks: Sequence[Path], report: Report, *, seconds: float) -> None:
     """Write tables, figures, models, HTML and PDF; the notebooks took `seconds` to execute."""
     tell("writing tables, figures, models, HTML and PDF")
-    results = load_results(RunStore(job.output / "records"), job.configs)
+    results = load_results(RunStore(job.output / "records"), job.shown)
     weights = find_weights(job, results)
     if without := [model for model in results.models if model not in weights]:
         report.notices.append(

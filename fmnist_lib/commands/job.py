@@ -12,6 +12,9 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.store import RunStore
 
+NO_VARIANT = {"seed", "device", "precision", "train_images", "test_images", "max_epochs"}
+"""Settings in which a run may differ from the paper's and still be one of its six models."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -33,19 +36,23 @@ class Job:
     )
 
     @property
-    def checkpoints(self) -> Path:
-        """Where runs leave their checkpoints until their record is stored."""
-        return self.store.folder / "checkpoints"
+    def shown(self) -> list[RunConfig]:
+        """The runs that a report shows: the paper's models by its protocol."""
+        return [
+            config
+            for config in self.configs
+            if not config.differs(RunConfig(model=config.model), ignoring=NO_VARIANT)
+        ]
 
     @property
     def models(self) -> list[str]:
-        """The models of the plan, in the paper's order."""
-        return [name for name in MODELS if any(c.model == name for c in self.configs)]
+        """The models that a report shows, in the paper's order."""
+        return [name for name in MODELS if any(c.model == name for c in self.shown)]
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the plan."""
-        return sorted({config.seed for config in self.configs})
+        """The seeds that a report shows."""
+        return sorted({config.seed for config in self.shown})
 
 
 @dataclass

@@ -37,6 +37,8 @@ def open_results(
     more models (`origin` says which). With `train`, what this machine lacks is trained here first,
     one run after another. Raises `UserError` when there is nothing to show.
     """
+    if profile == "study":
+        raise NothingToShowError("profile: no notebook shows the study; allowed: paper, smoke")
     own = RunStore(paths.RUNS, read_only=True)
     if records:
         folder = paths.ROOT / records

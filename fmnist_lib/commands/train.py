@@ -10,6 +10,7 @@ from fmnist_lib.commands.job import Job, Report, tell
 from fmnist_lib.execution.forecast import forecast, longest_first, past_runs
 from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import missing_commit_reason
 from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
 
@@ -52,6 +53,8 @@ def train_missing(job: Job, report: Report) -> list[Found]:
     missing = missing_of(job)
     if missing:
         where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
+        if reason := missing_commit_reason():
+            tell(f"the records will name no commit: {reason}")
         tell(f"training {len(missing)} of {len(job.configs)} runs, {where}")
     trained = train_and_store(
         missing,
