@@ -30,7 +30,7 @@ from ways import Work, now, run_block
 
 from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import UserError
-from fmnist_lib.execution.gpu import Going, data_on, on_stream, run_side_by_side
+from fmnist_lib.execution.gpu import Going, data_on, run_side_by_side
 from fmnist_lib.execution.here import JOBS_ON_GPU
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import RunConfig, make_config
@@ -59,7 +59,7 @@ def captured_runs(
     for seed in range(count):
         config = make_config(model=model, seed=seed, device=device, train_images=train_images)
         stream = torch.cuda.Stream() if device == "cuda" else None
-        with on_stream(stream):
+        with torch.cuda.stream(stream):
             torch.manual_seed(seed)
             network = place_model(build_model(model), config)
             parts = replace(split_parts(data, config), held={})  # nothing is evaluated here

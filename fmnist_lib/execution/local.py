@@ -1,5 +1,6 @@
 """Runs side by side on workers, one core each: of our own, or those of a Dask cluster."""
 
+import atexit
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import dask
 from distributed import CancelledError, Client, Future, as_completed, get_worker
+from distributed.deploy.spec import close_clusters
 
 from fmnist_lib import paths
 from fmnist_lib.errors import FailedError
@@ -65,6 +67,9 @@ def local_client(jobs: int) -> Iterator[Client]:
                 memory_limit=0,  # a run's memory is known and small
                 silence_logs=logging.CRITICAL,
             )
+        except KeyboardInterrupt:
+            atexit.unregister(close_clusters)  # cannot close what has not started
+            raise
         except (OSError, RuntimeError, ValueError) as error:
             cause: BaseException = error
             while cause.__cause__ or cause.__context__:
