@@ -4,9 +4,8 @@ Times are those of one core of 2020 and of one NVIDIA H100 with 24 runs side by 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from fmnist_lib.errors import UserError
@@ -17,16 +16,12 @@ from fmnist_lib.runs.record import RunRecord
 Settings = Mapping[str, Any]
 
 PATIENT = {"stops": (Stop(), Stop(patience=20))}
-SPLIT = {
-    "protocol": "split",
-    "stops": (
-        Stop(),
-        Stop(monitor="validation_loss"),
-        Stop(monitor="validation_loss", patience=20),
-    ),
-}
+ON_VALIDATION = Stop(monitor="validation_loss"), Stop(monitor="validation_loss", patience=20)
+SPLIT = {"protocol": "split", "stops": (Stop(), *ON_VALIDATION)}
 FOLD = {**SPLIT, "protocol": "fold", "validation_images": 4_800}
 SHORT = {**SPLIT, "stops": SPLIT["stops"][:2]}  # patience 5 alone
+SEARCH = {"protocol": "split", "validation_images": 6_000}
+SMOKE = {"train_images": 640, "test_images": 500, "max_epochs": 2}
 MOST_SEEDS = 1000  # at once: a plan is made of each
 
 PAPER = "paper"  # the variant that the paper describes
@@ -55,13 +50,11 @@ def all_models(name: str = PAPER, **settings: Any) -> tuple[Variant, ...]:  # no
 class Family:
     """Runs that answer one question: every variant with every seed (or fold)."""
 
-    answers: str
     variants: Sequence[Variant]
     settings: Settings = field(default_factory=dict)
     seeds: str = "0-4"
     folds: Sequence[Settings] = ({},)  # of each seed
-    # What a processor does in place of the whole:
-    reduced: Settings = field(default_factory=dict)  # fields of this class
+    reduced: Settings = field(default_factory=dict)  # fields of this class, on a processor
 
 
 ABLATED = (
@@ -87,10 +80,7 @@ ABLATED = (
     options("baseline_cnn", "no dropout", dropout=0.0),
 )
 
-RATES = (
-    *all_models("rate 3e-4", learning_rate=3e-4),
-    *all_models("rate 3e-3", learning_rate=3e-3),
-)
+RATES = *all_models("rate 3e-4", learning_rate=3e-4), *all_models("rate 3e-3", learning_rate=3e-3)
 SETTINGS = (
     *RATES,
     *all_models("batch 32", batch_size=32),
@@ -98,16 +88,16 @@ SETTINGS = (
     *all_models("sgd", optimizer="sgd", momentum=0.9, learning_rate=0.05),
 )
 
-ONE_CYCLE = {"optimizer": "adamw", "schedule": "onecycle", "average": 0.998}
+AUGMENTED = *all_models("mixup", augment="mixup"), *all_models("flip+shift", augment="flip+shift")
+
+ONE_CYCLE = {"optimizer": "adamw", "schedule": "onecycle"}
+RECIPE = {**ONE_CYCLE, "average": 0.998, "augment": "flip", "weight_decay": 0.01}
 RECIPES = tuple(  # searched on seed 100; at most eight a model
-    {**ONE_CYCLE, "augment": "flip", "weight_decay": 0.01, "epochs": epochs, "learning_rate": rate}
+    {**RECIPE, "epochs": epochs, "learning_rate": rate}
     for epochs in (40, 80)
     for rate in (3e-3, 6e-3, 1.2e-2, 2.4e-2)
 )
-QUICK = tuple(
-    {"optimizer": "adamw", "schedule": "onecycle", "epochs": epochs, "learning_rate": 1e-2}
-    for epochs in (4, 6, 8, 12)
-)
+QUICK = tuple({**ONE_CYCLE, "epochs": n, "learning_rate": 1e-2} for n in (4, 6, 8, 12))
 
 
 def searched(prefix: str, recipes: Sequence[Settings]) -> tuple[Variant, ...]:
@@ -119,73 +109,43 @@ def searched(prefix: str, recipes: Sequence[Settings]) -> tuple[Variant, ...]:
     )
 
 
-SEARCH = {"protocol": "split", "validation_images": 6_000}
+FIVE_FOLDS = [{"partition": 0, "fold": fold} for fold in range(5)]
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        # 30 runs, 25 core hours, always on a processor.
-        "paper": Family("What the paper's protocol gives.", all_models(), PATIENT),
-        # 60 runs, 45 core hours or 12 min on a GPU; reduced 30.
-        "split": Family(
-            "How accurate the models are when validation images choose, and how much choosing by"
-            " test images flatters.",
-            all_models(),
-            SPLIT,
-            seeds="0-9",
-            reduced={"seeds": "0-4"},
-        ),
-        # 60 runs, 40 core hours or 10 min; reduced 30, one partition.
-        "folds": Family(
-            "Whether ranks and verdicts hold in five-fold cross-validation.",
-            all_models(),
-            FOLD,
-            seeds="0",
-            folds=[{"partition": p, "fold": f} for p in (0, 1) for f in range(5)],
-            reduced={"folds": [{"partition": 0, "fold": f} for f in range(5)]},
-        ),
-        # 100 runs, 120 core hours or 30 min; reduced 60 with patience 5 alone.
-        "ablations": Family(
-            "Which part of a model matters (C11, C16, C17, C18), and the paper's wishes.",
-            ABLATED,
-            SPLIT,
-            reduced={"seeds": "0-2", "settings": SHORT},
-        ),
-        # 60 runs, 60 core hours or 15 min; reduced 24.
-        "augment": Family(
-            "What augmentation brings each model (C19).",
-            (
-                *all_models("mixup", augment="mixup"),
-                *all_models("flip+shift", augment="flip+shift"),
-            ),
-            SPLIT,
-            reduced={"seeds": "0-1"},
-        ),
-        # The search: 48 runs, 90 core hours or 20 min; reduced 18, three settings a model.
-        "recipe-search": Family(
-            "Which epochs and rate of the recipe suit each model, on validation images.",
-            searched("recipe", RECIPES),
-            SEARCH,
-            seeds="100",
-            reduced={"variants": searched("recipe", RECIPES[:3])},
-        ),
-        # 24 runs, 6 core hours or 2 min.
-        "quick-search": Family(
-            "How few epochs reach the paper's accuracy, on validation images.",
-            searched("quick", QUICK),
-            SEARCH,
-            seeds="100",
-        ),
-        # 90 runs, 70 core hours or 20 min; reduced 12, rates alone.
-        "sensitivity": Family(
-            "Whether the order of the models hangs on Adam at 1e-3 with batches of 64.",
-            SETTINGS,
-            SHORT,
-            seeds="0-2",
-            reduced={"seeds": "0", "variants": RATES},
-        ),
-    }
-)
-
+FAMILIES: Mapping[str, Family] = {
+    # What the paper's protocol gives. 30 runs, 25 core hours, always on a processor.
+    "paper": Family(all_models(), PATIENT),
+    # How accurate the models are when validation images choose, and how much choosing by test
+    # images flatters. 60 runs, 45 core hours or 12 min on a GPU; reduced 30.
+    "split": Family(all_models(), SPLIT, seeds="0-9", reduced={"seeds": "0-4"}),
+    # Whether ranks and verdicts hold in five-fold cross-validation.
+    # 60 runs, 40 core hours or 10 min; reduced 30, one partition.
+    "folds": Family(
+        all_models(),
+        FOLD,
+        seeds="0",
+        folds=[{**fold, "partition": partition} for partition in (0, 1) for fold in FIVE_FOLDS],
+        reduced={"folds": FIVE_FOLDS},
+    ),
+    # Which part of a model matters (C11, C16, C17, C18), and the paper's wishes.
+    # 100 runs, 120 core hours or 30 min; reduced 60 with patience 5 alone.
+    "ablations": Family(ABLATED, SPLIT, reduced={"seeds": "0-2", "settings": SHORT}),
+    # What augmentation brings each model (C19). 60 runs, 60 core hours or 15 min; reduced 24.
+    "augment": Family(AUGMENTED, SPLIT, reduced={"seeds": "0-1"}),
+    # Which epochs and rate of the recipe suit each model, on validation images.
+    # 48 runs, 90 core hours or 20 min; reduced 18, three settings a model.
+    "recipe-search": Family(
+        searched("recipe", RECIPES),
+        SEARCH,
+        seeds="100",
+        reduced={"variants": searched("recipe", RECIPES[:3])},
+    ),
+    # How few epochs reach the paper's accuracy, on validation images.
+    # 24 runs, 6 core hours or 2 min.
+    "quick-search": Family(searched("quick", QUICK), SEARCH, seeds="100"),
+    # Whether the order of the models hangs on Adam at 1e-3 with batches of 64.
+    # 90 runs, 70 core hours or 20 min; reduced 12, rates alone.
+    "sensitivity": Family(SETTINGS, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
+}
 
 PAPER_ACCURACY = {  # percent, Table 1 of the paper
     "lenet5": 89.07,
@@ -205,9 +165,7 @@ def most_accurate(records: Sequence[RunRecord]) -> RunRecord:
 def fewest_epochs(records: Sequence[RunRecord]) -> RunRecord:
     """Return the shortest run that reaches the paper's accuracy, else the most accurate one."""
     enough = [r for r in records if validation_accuracy(r) >= PAPER_ACCURACY[r.config.model]]
-    if not enough:
-        return most_accurate(records)
-    return min(enough, key=lambda record: record.config.epochs)
+    return min(enough, key=lambda r: r.config.epochs) if enough else most_accurate(records)
 
 
 def validation_accuracy(record: RunRecord) -> float:
@@ -215,13 +173,10 @@ def validation_accuracy(record: RunRecord) -> float:
     return record.history[-1].validation_accuracy
 
 
-CHOSEN = MappingProxyType(
-    {
-        # 30 runs each, on all 60,000 training images; test images are used once. Reduced 18.
-        "recipe": ("recipe-search", most_accurate),  # what nets of these sizes can reach
-        "quick": ("quick-search", fewest_epochs),  # the paper's accuracies in a fraction of time
-    }
-)
+CHOSEN = {  # 30 runs each, on all training images; test images are used once. Reduced 18.
+    "recipe": ("recipe-search", most_accurate),  # what nets of these sizes can reach
+    "quick": ("quick-search", fewest_epochs),  # the paper's accuracies in a fraction of time
+}
 """Families whose settings a search decides: its name, and how it is read."""
 
 STUDY = (
@@ -230,39 +185,30 @@ STUDY = (
 )
 """All families, in the order in which they are trained."""
 
-PROFILES = MappingProxyType(
-    {
-        "smoke": "shortened runs that show in a minute and a half whether everything works",
-        "paper": "the paper's protocol, one run a model",
-        "study": "all families of runs, or those that --families names",
-    }
-)
-SMOKE = {"train_images": 640, "test_images": 500, "max_epochs": 2}
+PROFILES = {
+    "smoke": "shortened runs that show in a minute and a half whether everything works",
+    "paper": "the paper's protocol, one run a model",
+    "study": "all families of runs, or those that --families names",
+}
 
 
 def plan(
     profile: str,
     *,
+    families: str = "",
     models: str = "",
     seeds: str = "",
-    families: str = "",
-    device: str = "cpu",
-    precision: str = "fp32",
     records: Sequence[RunRecord] = (),
+    **how: str,
 ) -> list[RunConfig]:
     """Return the runs of a profile; takes what `plan_families` takes."""
-    how = {"device": device, "precision": precision}
     if profile == "study" or families:
         found = plan_families(families, models=models, seeds=seeds, records=records, **how)
         return [config for configs in found.values() for config in configs]
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
-    settings = SMOKE if profile == "smoke" else {}
-    return [
-        make_config(model=model, seed=seed, **how, **settings)
-        for model in parse_models(models)
-        for seed in parse_seeds(seeds or "0")
-    ]
+    once = Family(all_models(), SMOKE if profile == "smoke" else {}, seeds="0")
+    return runs_of(once, parse_models(models), seeds, how)
 
 
 def plan_families(
@@ -276,68 +222,67 @@ def plan_families(
     """Return the runs of each family, model by model in the paper's order.
 
     `models`, `seeds` and `families` as on the command line; empty means all, or a family's own
-    seeds. A GPU gets every run, a processor the reduced number; the paper's family belongs to a
-    processor and is left to it unless it is named. What a search decides is read in `records`, and
-    left out for a model whose search is not whole. Raises `UserError` for anything unknown.
+    seeds; `how` are the settings `device` and `precision`. A GPU gets every run, a processor the
+    reduced number; the paper's family belongs to a processor and is left to it unless it is named.
+    What a search decides is read in `records`, and left out for a model whose search is not whole.
+    Raises `UserError` for anything unknown.
     """
-    on_gpu = how.get("device", "cpu") == "cuda"
-    names = [name.strip() for name in families.split(",")] if families.strip() else STUDY[on_gpu:]
-    for name in names:
-        if name not in STUDY:
-            raise UserError(f"families: unknown {name!r}; allowed: {', '.join(STUDY)}")
+    names = parse_names("families", families, STUDY)
+    if how.get("device") == "cuda" and not families.strip():
+        names.remove("paper")
     chosen = parse_models(models)
-    found: dict[str, list[RunConfig]] = {}
-    for name in sorted(set(names), key=STUDY.index):
-        if name in FAMILIES:
-            found[name] = runs_of(FAMILIES[name], seeds, how, full=on_gpu)
-        else:
-            found[name] = runs_chosen(name, seeds, how, records, full=on_gpu)
-        found[name] = [
-            config for model in chosen for config in found[name] if config.model == model
-        ]
-    return found
+    return {
+        name: runs_of(FAMILIES[name], chosen, seeds, how)
+        if name in FAMILIES
+        else runs_chosen(name, chosen, seeds, how, records)
+        for name in names
+    }
 
 
-def runs_of(family: Family, seeds: str, how: Settings, *, full: bool) -> list[RunConfig]:
-    """Return a family's runs, all or the reduced number."""
-    family = family if full else replace(family, **family.reduced)
+def runs_of(family: Family, models: Sequence[str], seeds: str, how: Settings) -> list[RunConfig]:
+    """Return a family's runs model by model: all on a GPU, on a processor the reduced number."""
+    if how.get("device") != "cuda":
+        family = replace(family, **family.reduced)
+    settings = family.settings
     return [
-        make_config(
-            model=variant.model, seed=seed, **{**family.settings, **variant.settings, **fold, **how}
-        )
+        make_config(model=model, seed=seed, **{**settings, **variant.settings, **fold, **how})
+        for model in models
         for variant in family.variants
+        if variant.model == model
         for seed in parse_seeds(seeds or family.seeds)
         for fold in family.folds
     ]
 
 
 def runs_chosen(
-    name: str, seeds: str, how: Settings, records: Sequence[RunRecord], *, full: bool
+    name: str, models: Sequence[str], seeds: str, how: Settings, records: Sequence[RunRecord]
 ) -> list[RunConfig]:
     """Return the runs with the settings that the family's search found best for each model."""
     search, choose = CHOSEN[name]
     by_name = {record.name: record for record in records}
-    found = []
-    for model in MODELS:
-        tried = [c for c in runs_of(FAMILIES[search], "", how, full=full) if c.model == model]
-        if not all(config.name in by_name for config in tried):
-            continue
-        best = choose([by_name[config.name] for config in tried]).config
-        settings = best.model_dump(exclude_defaults=True, exclude={"seed", *SEARCH, *how, "stops"})
-        found += [
-            make_config(**settings, **how, seed=seed)
-            for seed in parse_seeds(seeds or ("0-4" if full else "0-2"))
-        ]
-    return found
+    variants = []
+    for model in models:
+        tried = [config.name for config in runs_of(FAMILIES[search], [model], "", how)]
+        if by_name.keys() >= set(tried):  # the search is whole
+            best = choose([by_name[run] for run in tried]).config
+            apart = {"model", "seed", "stops", *SEARCH, *how}
+            settings = best.model_dump(exclude_defaults=True, exclude=apart)
+            variants.append(Variant(model, name, settings))
+    return runs_of(Family(variants, reduced={"seeds": "0-2"}), models, seeds, how)
+
+
+def parse_names(what: str, text: str, allowed: Collection[str]) -> list[str]:
+    """Return the names in `a,b`, each once in the order of those allowed; all for an empty text."""
+    names = [name.strip() for name in text.split(",")] if text.strip() else allowed
+    for name in names:
+        if name not in allowed:
+            raise UserError(f"{what}: unknown {name!r}; allowed: {', '.join(allowed)}")
+    return [name for name in allowed if name in names]
 
 
 def parse_models(text: str) -> list[str]:
     """Return the models named in `a,b`, in the paper's order; all of them for an empty text."""
-    names = [name.strip() for name in text.split(",")] if text.strip() else list(MODELS)
-    for name in names:
-        if name not in MODELS:
-            raise UserError(f"models: unknown {name!r}; allowed: {', '.join(MODELS)}")
-    return [name for name in MODELS if name in names]
+    return parse_names("models", text, MODELS)
 
 
 def parse_seeds(text: str) -> list[int]:
