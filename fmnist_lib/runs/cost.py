@@ -1,7 +1,9 @@
 """What a model costs: multiply-accumulates, size, and time alone on the machine."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import safetensors.torch
 import torch
@@ -13,16 +15,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.runs.record import CostRecord, Environment, digest_json
-from fmnist_lib.training.loop import (
-    Parts,
-    Trainer,
-    evaluate,
-    finish,
-    keep_freed_memory,
-    one_thread,
-    place_model,
-    split_parts,
-)
+from fmnist_lib.training import loop
 
 ROUNDS = 5  # in each, every model trains on a block and passes over the test images once
 BLOCK_IMAGES = 10_000  # at least; rounded up to whole batches
@@ -56,8 +49,7 @@ def cost_name(config: RunConfig) -> str:
     The seed and the rules change no time, so that runs which differ in nothing else share one.
     """
     timed = config.model_dump(mode="json", exclude_defaults=True, exclude={"stops", "seed"})
-    identity = [timed, cpu_name(), torch.__version__]
-    return f"{config.model}-{digest_json(identity)[:12]}"
+    return f"{config.model}-{digest_json([timed, cpu_name(), torch.__version__])[:12]}"
 
 
 def measure_costs(
@@ -72,8 +64,8 @@ def measure_costs(
     import psutil
 
     busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
-    keep_freed_memory()
-    with one_thread():
+    loop.keep_freed_memory()
+    with loop.one_thread():
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]
         for number in range(1, ROUNDS + 1):
@@ -91,22 +83,20 @@ class Timing:
     def __init__(self, config: RunConfig, data: Dataset) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        self.model = place_model(build_model(config.model, **config.model_options), config)
-        parts = split_parts(data, config)
+        self.model = loop.place_model(build_model(config.model, **config.model_options), config)
+        parts = loop.split_parts(data, config)
         whole_batches = -(-BLOCK_IMAGES // config.batch_size) * config.batch_size
-        self.train, self.test = tuple(t[:whole_batches] for t in parts.train), parts.test
-        self.block_images = len(self.train[1])
-        block = Parts(self.train, parts.held, parts.background)
-        self.trainer = Trainer(self.model, block, config)
-        self.seconds: dict[str, list[float]] = {"train": [], "test": [], "single": []}
-        self.take_turn()  # the warm-up
-        for times in self.seconds.values():
-            times.clear()
+        images, labels = (t[:whole_batches] for t in parts.train)
+        self.parts = replace(parts, train=(images, labels))
+        self.trainer = loop.Trainer(self.model, self.parts, config)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.take_turn()
+        self.seconds.clear()  # that was the warm-up
 
     def take_turn(self) -> None:
         """Time one block of training, one pass over the test images and a share of single ones."""
-        self.time("train", lambda: finish(self.trainer.train_epoch(1)))
-        self.time("test", lambda: evaluate(self.model, self.test))  # in eval mode
+        self.time("train", lambda: loop.finish(self.trainer.train_epoch(1)))
+        self.time("test", lambda: loop.evaluate(self.model, self.parts.test))  # in eval mode
         for _ in range(SINGLE_IMAGES // ROUNDS // 10):
             self.classify_one()
         for _ in range(SINGLE_IMAGES // ROUNDS):
@@ -115,7 +105,7 @@ class Timing:
     @torch.no_grad()
     def classify_one(self) -> None:
         """Classify a single image."""
-        self.model(self.train[0][:1]).argmax().item()
+        self.model(self.parts.train[0][:1]).argmax().item()
 
     def time(self, what: str, action: Callable[[], None]) -> None:
         """Keep the wall time of a call, in seconds."""
@@ -125,16 +115,17 @@ class Timing:
 
     def record(self, busy: float, environment: Environment) -> CostRecord:
         """Return the record of all turns."""
-        scale = SCALED_TO / self.block_images
+        block_images = len(self.parts.train[1])
+        scale = SCALED_TO / block_images
         return CostRecord(
             name=cost_name(self.config),
             model=self.config.model,
             config=self.config,
             busy_percent=busy,
-            block_images=self.block_images,
+            block_images=block_images,
             train_seconds_blocks=[scale * s for s in self.seconds["train"]],
             scaled_to_images=SCALED_TO,
-            inference_images=len(self.test[1]),
+            inference_images=len(self.parts.test[1]),
             inference_ms_passes=[1000 * s for s in self.seconds["test"]],
             latency_ms=[1000 * s for s in self.seconds["single"]],
             environment=environment,
