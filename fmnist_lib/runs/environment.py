@@ -22,10 +22,8 @@ from fmnist_lib.runs.record import Environment
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
 TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
-RULES = (
-    "claims",
-    *(f"reporting/{name}.py" for name in ("claims", "intervals", "judging", "paired", "rules")),
-)
+JUDGES = ("claims", "intervals", "judging", "paired", "rules")
+RULES = ("claims", *(f"reporting/{name}.py" for name in JUDGES))
 """The files that judge claims, likewise."""
 
 STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
@@ -125,11 +123,7 @@ def code_sha256() -> str:
 
 @cache
 def rules_sha256() -> str:
-    """Return one digest over the rules that judge claims.
-
-    A record keeps it, so that a report can say which runs were trained under the very rules that
-    judge them.
-    """
+    """Return one digest over the rules that judge claims: a record tells under which it began."""
     return digest_of_code(RULES)
 
 
@@ -139,13 +133,10 @@ def digest_of_code(parts: Sequence[str]) -> str:
     Over definitions, not bytes: comments, docstrings, imports and the file in which a definition
     lies do not matter, so that moving code does not make it other code.
     """
-    package = ROOT / "fmnist_lib"
-    files = [
-        file
-        for part in parts
-        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
-    ]
-    definitions = [text for file in files for text in definitions_in(file.read_text("utf-8"))]
+    definitions: list[str] = []
+    for place in (ROOT / "fmnist_lib" / part for part in parts):
+        for file in [place] if place.suffix == ".py" else place.rglob("*.py"):
+            definitions += definitions_in(file.read_text("utf-8"))
     return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
 
 
@@ -155,12 +146,10 @@ def definitions_in(source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [
-                statement
-                for statement in body
-                if not isinstance(statement, ast.Import | ast.ImportFrom)
-                and not (
-                    isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-                )
+                s
+                for s in body
+                if not isinstance(s, ast.Import | ast.ImportFrom)
+                and not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
     return list(map(ast.unparse, tree.body))  # a dump differs from Python to Python
 
