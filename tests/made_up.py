@@ -55,30 +55,29 @@ def mistaken(test_images, wrong):
 def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, **options):
     """A run whose test losses are `losses`, and which classifies the test images as `predicted`.
 
-    `probability`, if given, is that of the predicted class. Options: `stops`, `environment`, and
-    settings of the config.
+    `predicted` may be a dict by rule's name. `probability`, if given, is that of the predicted
+    class. Options: `stops`, `environment`, and settings of the config.
     """
     probability = options.pop("probability", None)
     environment = options.pop("environment", ENVIRONMENT)
     stops = options.pop("stops", (Stop(),))
     config = make_config(model=model, seed=seed, stops=stops, **options)
     true = labels(config.test_images)
-    predicted = true if predicted is None else np.asarray(predicted)
-    arrays = {
-        "predicted": predicted.astype(np.uint8),
-        "probability": np.full(len(true), 0.5) if probability is None else np.array(probability),
-        "probability_of_true": np.full(len(true), 0.25),
-    }
-    arrays = {n: a if n == "predicted" else a.astype(np.float16) for n, a in arrays.items()}
-    accuracy = 100.0 * int((arrays["predicted"] == true).sum()) / len(true)
-    ends = {rule.name: best_and_last(rule, losses) for rule in config.stops}
-    best = {end[0] for end in ends.values()}
-    history = [
-        make_epoch(number, loss, accuracy if number in best else 70.0 + number)
-        for number, loss in enumerate(losses[: max(end[1] for end in ends.values())], start=1)
-    ]
-    kept = {rule.name: keep(rule, history, ends[rule.name], true, arrays) for rule in config.stops}
-    digests = [kept[name].digest for name in sorted(kept)]
+    by_rule = predicted if isinstance(predicted, dict) else {}
+    predictions, best = {}, {}
+    for rule in config.rules:
+        found = by_rule.get(rule.name, true if predicted is None else predicted)
+        arrays = {
+            "predicted": np.asarray(found).astype(np.uint8),
+            "probability": np.full(len(true), 0.5) if probability is None else probability,
+            "probability_of_true": np.full(len(true), 0.25),
+        }
+        predictions[rule.name] = {
+            name: np.asarray(array) if name == "predicted" else np.asarray(array, np.float16)
+            for name, array in arrays.items()
+        }
+        best[follow(rule, losses)[0]] = 100.0 * int((arrays["predicted"] == true).sum()) / len(true)
+    history = [make_epoch(n, loss, best.get(n, 70.0 + n)) for n, loss in enumerate(losses, start=1)]
     record = RunRecord(
         name=config.name,
         key=config.key,
@@ -88,11 +87,35 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
         checkpoint_bytes=4 * PARAMETERS.get(model, 10_000),
         peak_memory_mib=None,
         history=history,
-        stops=kept,
+        stops={
+            rule.name: keep(rule, history, true, predictions[rule.name]) for rule in config.rules
+        },
         environment=environment,
-        result_digest=digest_json([metrics_of(history), *digests]),
+        result_digest="",
     )
-    return RunOutput(record, dict.fromkeys(record.stops, arrays), {})
+    return RunOutput(sealed(record), predictions, {})
+
+
+def sealed(record):
+    """The record with the digests that follow from what is in it now."""
+    stops = {}
+    for name, kept in sorted(record.stops.items()):
+        hashes = {n: getattr(kept, n) for n in ("weights_sha256", "predictions_sha256")}
+        digest = digest_json([metrics_of(record.history[: kept.epochs]), hashes])
+        stops[name] = kept.model_copy(update={"digest": digest})
+    digests = [kept.digest for kept in stops.values()]
+    result_digest = digest_json([metrics_of(record.history), *digests])
+    return record.model_copy(update={"stops": stops, "result_digest": result_digest})
+
+
+def follow(rule, losses):
+    """Best epoch, last epoch, and whether the rule fired."""
+    best = 1
+    for epoch in range(1, len(losses) + 1):
+        best = epoch if losses[epoch - 1] < losses[best - 1] else best
+        if epoch - best == rule.patience:
+            return best, epoch, True
+    return best, len(losses), False
 
 
 def reported_over(images):
@@ -115,36 +138,26 @@ def make_epoch(number, test_loss, test_accuracy):
     )
 
 
-def best_and_last(rule, losses):
-    """The epoch that a rule keeps and the one that it stops at."""
-    best, last = 1, len(losses)
-    for epoch in range(1, len(losses) + 1):
-        best = epoch if losses[epoch - 1] < losses[best - 1] else best
-        if epoch - best == rule.patience:
-            last = epoch
-            break
-    return best, last
-
-
-def keep(rule, history, ends, true, arrays):
-    best, last = ends
-    hashes = {"weights_sha256": "weights", "predictions_sha256": digest_arrays(arrays)}
+def keep(rule, history, true, arrays):
+    best, last, fired = follow(rule, [row.test_loss for row in history])
+    row = history[best - 1]
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (true, arrays["predicted"]), 1)
     return StopResult(
         rule=rule,
-        fired=last - best == rule.patience,
+        fired=fired,
         best_epoch=best,
         epochs=last,
-        train_loss=1 / best,
-        train_accuracy=80.0 + best,
+        train_loss=row.train_loss,
+        train_accuracy=row.train_accuracy,
         train_loss_eval=0.5 / best,
         train_accuracy_eval=81.0 + best,
-        test_loss=history[best - 1].test_loss,
-        test_accuracy=history[best - 1].test_accuracy,
+        test_loss=row.test_loss,
+        test_accuracy=row.test_accuracy,
         confusion=confusion.tolist(),
-        digest=digest_json([metrics_of(history[:last]), hashes]),
-        **hashes,
+        weights_sha256="weights",
+        predictions_sha256=digest_arrays(arrays),
+        digest="",
     )
 
 

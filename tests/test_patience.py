@@ -21,14 +21,11 @@ LOSSES = {
 
 def both(store, model, seed, short, long):
     """A run that is wrong on `short` images at the first rule and on `long` at the second."""
-    options = {"losses": LOSSES[short != long], "stops": (SHORT, LONG), "test_images": N}
-    outputs = [
-        make_run(model, seed, predicted=mistaken(N, range(wrong)), **options)
-        for wrong in (short, long)
-    ]
-    run, patient = outputs
-    run.record.stops[LONG.name] = patient.record.stops[LONG.name]
-    run.predictions[LONG.name] = patient.predictions[LONG.name]
+    predicted = {SHORT.name: mistaken(N, range(short)), LONG.name: mistaken(N, range(long))}
+    losses = LOSSES[short != long]
+    run = make_run(
+        model, seed, predicted=predicted, losses=losses, stops=(SHORT, LONG), test_images=N
+    )
     store.write(run)
     return run.record.config
 

@@ -27,6 +27,9 @@ from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
 
+OURS = {".made-from", ".fmnist-report"}  # how a report's folder is known
+
+
 def command(*arguments, runs, **options):
     """The finished process of `run_all.py`, with a record store of its own."""
     return subprocess.run(
@@ -65,13 +68,13 @@ def test_everything_that_is_promised_comes_out(smoke):
     assert len(RunStore(output / "records").runs()) == len(MODELS)
     assert len(RunStore(output / "records").costs()) == len(MODELS)
     assert done.stdout.strip() == str(output / "index.html")
-    assert not [path for path in output.rglob(".*") if path.name != ".made-from"]
+    assert not [path for path in output.rglob(".*") if path.name not in OURS]
 
 
 def test_its_readme_says_what_each_file_is(smoke):
     _, output, _ = smoke
     found = {path.name + "/" * path.is_dir() for path in output.iterdir()}
-    assert found - {"README.md", ".made-from"} == set(FILES)
+    assert found - {"README.md", *OURS} == set(FILES)
 
 
 def test_every_figure_is_there_as_svg_png_and_csv(smoke):
@@ -174,7 +177,7 @@ def test_a_dry_run_leaves_damaged_files_where_they_are(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = command("--profile", "smoke", "--models", "lenet5", "--dry-run", runs=tmp_path)
     assert done.returncode == 0
-    assert f"{config.name}: the record is of another run" in done.stderr
+    assert f"{config.name}/record.json: name: the record is of another run" in done.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -200,7 +203,7 @@ def test_a_cut_record_is_named_and_its_run_trained_again(smoke, tmp_path):
         (["--models", "lenet5,alexnet"], "'alexnet'", "resnet_mini"),
         (["--seeds", "zero"], "'zero'", "0-4,7"),
         (["--seeds", "4-0"], "'4-0'", "0-4,7"),
-        (["--jobs", "-1"], "-1", "1 and more"),
+        (["--jobs", "0"], "0", "1 to 1000"),
         (["--device", "tpu"], "tpu", "cpu"),
         (["--device", "mps" if sys.platform == "linux" else "cuda"], "finds no", "allowed: cpu"),
         (["--prof", "smoke"], "--prof", "--help"),
