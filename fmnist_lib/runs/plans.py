@@ -102,11 +102,8 @@ QUICK = tuple({**ONE_CYCLE, "epochs": n, "learning_rate": 1e-2} for n in (4, 6, 
 
 def searched(prefix: str, recipes: Sequence[Settings]) -> tuple[Variant, ...]:
     """Return every recipe with every model."""
-    return tuple(
-        Variant(model, f"{prefix} {number}", recipe)
-        for model in MODELS
-        for number, recipe in enumerate(recipes, start=1)
-    )
+    numbered = [(f"{prefix} {number}", recipe) for number, recipe in enumerate(recipes, start=1)]
+    return tuple(variant for name, recipe in numbered for variant in all_models(name, **recipe))
 
 
 FIVE_FOLDS = [{"partition": 0, "fold": fold} for fold in range(5)]

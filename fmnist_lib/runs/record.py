@@ -8,7 +8,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +18,7 @@ import safetensors.numpy
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fmnist_lib.data.splits import stratified_folds
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.runs import config as settings
 from fmnist_lib.runs.config import TEST_IMAGES, Positive, RunConfig, Stop, one_line
@@ -147,12 +148,6 @@ class RunOutput:
     predictions: dict[str, Arrays]
     weights: dict[str, Arrays]
 
-    def with_notes(self, notes: tuple[str, ...]) -> "RunOutput":
-        """Return the same run with notes added to its record's environment."""
-        environment = self.record.environment
-        noted = environment.model_copy(update={"notes": environment.notes + notes})
-        return replace(self, record=self.record.model_copy(update={"environment": noted}))
-
 
 class DamagedRecordError(FailedError):
     """A file of a run is missing, cut or changed; the message names it and says what is wrong."""
@@ -176,9 +171,8 @@ def digest_json(value: Any) -> str:  # noqa: ANN401, any JSON value
 
 def metrics_of(rows: Sequence[EpochRow]) -> list[dict]:
     """Return the history without its times: what must be equal when a run is repeated."""
-    return [
-        row.model_dump(exclude=TIMES | (FOLD if row.fold_loss is None else set())) for row in rows
-    ]
+    unfolded = TIMES | FOLD
+    return [row.model_dump(exclude=unfolded if row.fold_loss is None else TIMES) for row in rows]
 
 
 def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
@@ -254,15 +248,8 @@ def true_labels(config: RunConfig) -> dict[str, np.ndarray]:
     """
     found = {"test": labels_of("test", config.test_images)}
     if config.protocol == "fold" and (dealt := labels_of("train", config.train_images)) is not None:
-        from fmnist_lib.data.splits import stratified_folds
-
-        *_, held_out = stratified_folds(
-            dealt,
-            fold=config.fold,
-            folds=config.folds,
-            partition=config.partition,
-            stopping_images=config.validation_images,
-        )
+        dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
+        *_, held_out = stratified_folds(dealt, stopping_images=config.validation_images, **dealing)
         found["fold"] = dealt[held_out]
     return {split: labels.numpy() for split, labels in found.items() if labels is not None}
 
@@ -275,8 +262,8 @@ def labels_of(split: str, count: int | None) -> torch.Tensor | None:
 
         if count is None:
             return raw_images(split=split)[1]
-        data = load(**{"train_images": 1, "test_images": 1} | {f"{split}_images": count})
-        return data.test_labels if split == "test" else data.train_labels
+        data = load(**{"train_images": 1, "test_images": 1, f"{split}_images": count})
+        return getattr(data, f"{split}_labels")
     except (ImportError, OSError, UserError):
         return None
 

@@ -20,21 +20,9 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.record import (
-    Arrays,
-    CostRecord,
-    DamagedRecordError,
-    RunOutput,
-    RunRecord,
-    contradictions,
-    decode,
-    describe_difference,
-    digest_arrays,
-    encode,
-    encode_arrays,
-    true_labels,
-)
+from fmnist_lib.runs.record import Arrays, CostRecord, DamagedRecordError, RunOutput, RunRecord
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -108,22 +96,19 @@ class RunStore:
 
         An earlier run of that name stays readable until the new one takes its place.
         """
-        kinds = {
-            "predictions": output.predictions,
-            "weights": output.weights if with_weights else {},
-        }
+        record, weights = output.record, output.weights if with_weights else {}
         files = {
-            file_name(kind, output.record, rule): encode_arrays(arrays)
-            for kind, by_rule in kinds.items()
+            file_name(kind, record, rule): records.encode_arrays(arrays)
+            for kind, by_rule in (("predictions", output.predictions), ("weights", weights))
             for rule, arrays in by_rule.items()
         }
         with self._told_plainly(FailedError):
-            self._put(output.record.name, {**files, "record.json": encode(output.record)})
+            self._put(record.name, {**files, "record.json": records.encode(record)})
 
     def _put(self, name: str, files: dict[str, bytes]) -> None:
         """Put a folder with these files, written in their order, in the place of what is there."""
         check_names(name, *files)
-        folder, new, old = self.folder / name, self.folder / f".new-{name}", self._old(name)
+        folder, new, old = (self.folder / f"{prefix}{name}" for prefix in ("", ".new-", ".old-"))
         try:
             shutil.rmtree(new, ignore_errors=True)  # what a killed process may have left
             for file, content in files.items():
@@ -140,14 +125,11 @@ class RunStore:
         """Store a cost measurement; raise as `write` does."""
         check_names(cost.name)
         with self._told_plainly(FailedError):
-            write_atomically(self.folder / "costs" / f"{cost.name}.json", encode(cost))
-
-    def _old(self, name: str) -> Path:
-        return self.folder / f".old-{name}"
+            write_atomically(self.folder / "costs" / f"{cost.name}.json", records.encode(cost))
 
     def folder_of(self, name: str) -> Path:
         """Return where a run lies: aside if whoever was replacing it was stopped on the way."""
-        folder, old = self.folder / name, self._old(name)
+        folder, old = self.folder / name, self.folder / f".old-{name}"
         return old if old.exists() and not folder.exists() else folder
 
     def path_of(self, record: RunRecord, kind: str, rule: str) -> Path:
@@ -168,7 +150,7 @@ class RunStore:
             return None
         try:
             record = self.read(config.name)
-            if difference := describe_difference(record.config, config):
+            if difference := records.describe_difference(record.config, config):
                 raise DamagedRecordError(f"{folder}: is of another run ({difference})")
         except DamagedRecordError as error:
             self._reject(folder, f"{error}; the run counts as missing")
@@ -182,15 +164,13 @@ class RunStore:
         for name in alike:
             try:
                 record = self.read(name)
+                reason = records.describe_difference(record.config, config)
             except DamagedRecordError as error:
-                reasons.append(str(error))
-                continue
-            lacking = ", ".join(r.name for r in config.rules if r.name not in record.stops)
-            reasons.append(
-                describe_difference(record.config, config)
-                or (f"its record lacks {lacking}" if name == config.name else "")
-                or "training code or data have changed since"
-            )
+                reason = str(error)
+            if not reason and name == config.name:
+                lacking = [rule.name for rule in config.rules if rule.name not in record.stops]
+                reason = f"its record lacks {', '.join(lacking)}"
+            reasons.append(reason or "training code or data have changed since")
         return min(reasons, key=len)  # the nearest relative
 
     def with_recorded_rules(self, config: RunConfig) -> RunConfig:
@@ -208,7 +188,7 @@ class RunStore:
         if not path.exists():
             return None
         try:
-            cost = decode(path, CostRecord)
+            cost = records.decode(path, CostRecord)
             if (cost.name, cost.model) != (name, cost.config.model):
                 raise DamagedRecordError(f"{path}: name: is {cost.name}, of {cost.model}")
             return cost
@@ -233,11 +213,13 @@ class RunStore:
 
     def _read(self, name: str) -> RunRecord:
         path = self.folder_of(name) / "record.json"
-        record = decode(path, RunRecord)
+        record = records.decode(path, RunRecord)
         if record.name != name:
             raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        if faults := contradictions(record, predictions, true_labels(record.config)):
+        if faults := records.contradictions(
+            record, predictions, records.true_labels(record.config)
+        ):
             raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
@@ -263,9 +245,8 @@ class RunStore:
 
     def names(self) -> list[str]:
         """Return the names of all runs in the store, sorted."""
-        found = {path.parent.name for path in self.folder.glob("*/record.json")}
-        old = {name.removeprefix(".old-") for name in found if name.startswith(".old-")}
-        return sorted({name for name in found if not name.startswith(".")} | old)
+        found = {p.parent.name.removeprefix(".old-") for p in self.folder.glob("*/record.json")}
+        return sorted(name for name in found if not name.startswith("."))
 
     def runs(self) -> list[RunRecord]:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
@@ -297,7 +278,7 @@ def read_arrays(path: Path, expected: str) -> Arrays:
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         fault = getattr(error, "strerror", None) or error
         raise DamagedRecordError(f"{path}: cannot be read ({fault})") from None
-    if digest_arrays(arrays) != expected:
+    if records.digest_arrays(arrays) != expected:
         raise DamagedRecordError(f"{path}: its content is not what the record says")
     return arrays
 
