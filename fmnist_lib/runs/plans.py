@@ -182,11 +182,7 @@ STUDY = (
 )
 """All families, in the order in which they are trained."""
 
-PROFILES = {
-    "smoke": "shortened runs that show in a minute and a half whether everything works",
-    "paper": "the paper's protocol, one run a model",
-    "study": "all families of runs, or those that --families names",
-}
+PROFILES = ("smoke", "paper", "study")  # shortened runs; one run a model; all families
 
 
 def plan(

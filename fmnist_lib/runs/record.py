@@ -30,8 +30,6 @@ FOLD = {"fold_loss", "fold_accuracy"}  # of runs with folds alone, so that other
 SPLITS = ("train", "test", "validation", "fold")
 METRICS = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
 Arrays = dict[str, np.ndarray]
-Confusion = Annotated[list[list[int]], Field(min_length=10, max_length=10)]
-"""Counts: row = true class, column = predicted class."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
 
@@ -74,7 +72,8 @@ class StopResult(Schema):
     validation_accuracy: float | None = None
     fold_loss: float | None = None
     fold_accuracy: float | None = None
-    confusion: Confusion
+    # Counts: row = true class, column = predicted class.
+    confusion: Annotated[list[list[int]], Field(min_length=10, max_length=10)]
     weights_sha256: str
     predictions_sha256: str
     digest: str  # of the history up to `epochs`, the weights and the predictions

@@ -217,9 +217,8 @@ class RunStore:
         if record.name != name:
             raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        if faults := records.contradictions(
-            record, predictions, records.true_labels(record.config)
-        ):
+        faults = records.contradictions(record, predictions, records.true_labels(record.config))
+        if faults:
             raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
