@@ -42,7 +42,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--profile",
-        default="paper",
         metavar="{smoke,paper,study}",
         help="smoke: shortened runs, a minute and a half; paper: one run a model (default); "
         "study: all families of runs, which takes days on a processor",
@@ -88,6 +87,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     check_modes(parser, options)
+    options.profile = options.profile or ("study" if options.families else "paper")
     return options
 
 
@@ -109,6 +109,8 @@ def check_modes(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     for name, mode in {"quick": "verify", "minutes": "train_only", "store": "train_only"}.items():
         if name in given and mode not in given:
             parser.error(f"{as_typed(name)} needs {as_typed(mode)}")
+    if "families" in given and options.profile not in (None, "study"):
+        parser.error("--families are of the study; leave --profile out")
     for mode in sorted(given & set(MODES)):
         if others := sorted(given - {*MODES[mode], mode}):
             refused, allowed = (" ".join(map(as_typed, names)) for names in (others, MODES[mode]))
@@ -142,6 +144,8 @@ def run(options: argparse.Namespace) -> int:
         return explain(options)
     check_where(options)
     job = job_of(options)
+    if not (job.shown or options.train_only or options.dry_run):
+        raise UserError("families: no report shows these; allowed: --train-only, or paper besides")
     if options.release:
         from fmnist_lib.commands.released import check_release
 
@@ -170,6 +174,8 @@ def check_numbers(options: argparse.Namespace) -> None:
         raise UserError("output: --release always writes report/; leave --output out")
     if options.jobs is not None and not 1 <= options.jobs <= MOST_JOBS:
         raise UserError(f"jobs: {options.jobs} is not possible; allowed: 1 to {MOST_JOBS}")
+    if options.store and options.store.resolve().is_relative_to(paths.REPORT):
+        raise UserError("store: report/ is written by --release alone; allowed: another folder")
     if options.minutes is not None and not 0 < options.minutes < math.inf:
         raise UserError(f"minutes: {options.minutes:g} is not possible; allowed: more than 0")
 
@@ -182,6 +188,8 @@ def check_where(options: argparse.Namespace) -> None:
         from fmnist_lib.execution.remote import check_address, connect
 
         check_address(options.scheduler, trust_network=options.trust_network)
+        if options.device == "cuda":
+            raise UserError("device: a cluster trains on processors; leave --device out")
         if options.minutes:
             raise UserError("minutes: a cluster's runs cannot be stopped so; leave --scheduler out")
         if not options.dry_run:
@@ -195,8 +203,7 @@ def check_where(options: argparse.Namespace) -> None:
 
 def job_of(options: argparse.Namespace) -> "Job":
     """Return what the command line asks for. Raises `UserError`."""
-    from fmnist_lib.commands.job import Job
-    from fmnist_lib.execution.forecast import past_runs
+    from fmnist_lib.commands.job import Job, tell
     from fmnist_lib.execution.here import JOBS_ON_GPU
     from fmnist_lib.runs import plans
     from fmnist_lib.runs.store import RunStore
@@ -205,21 +212,25 @@ def job_of(options: argparse.Namespace) -> "Job":
     store = RunStore(folder, read_only=only)
     released = RunStore(paths.REPORT / "records", read_only=True)
     chosen = {"models": options.models, "seeds": options.seeds, "precision": options.precision}
-    profile = "study" if options.families else options.profile
-    if profile == "study":
-        records = past_runs(store, released)
+    if options.profile == "study":
+        records = [run for each in (store, released) for run in each.readable("-s100-")]
         families = plans.plan_families(
             options.families, device=options.device, records=records, **chosen
         )
         configs = [config for group in families.values() for config in group]
+        for name in families.keys() & plans.CHOSEN:
+            known = {config.model for config in families[name]}
+            if waiting := [m for m in plans.parse_models(options.models) if m not in known]:
+                search, _ = plans.CHOSEN[name]
+                tell(f"{name}: {', '.join(waiting)} to be planned once {search} is whole")
         ranks = {c.name: rank for rank, group in enumerate(families.values()) for c in group}
     else:
-        configs, ranks = plans.plan(profile, device=options.device, **chosen), {}
+        configs, ranks = plans.plan(options.profile, device=options.device, **chosen), {}
     return Job(
-        profile=profile,
+        profile=options.profile,
         configs=configs,
         output=(
-            options.output or (paths.REPORT if options.release else paths.BUILD / profile)
+            options.output or (paths.REPORT if options.release else paths.BUILD / options.profile)
         ).absolute(),
         jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
         scheduler=options.scheduler,

@@ -36,9 +36,9 @@ from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import RunConfig, make_config
 from fmnist_lib.runs.environment import has_device
 from fmnist_lib.runs.plans import parse_models, plan, plan_families
-from fmnist_lib.training.loop import place_model, split_parts
+from fmnist_lib.training.loop import exact_arithmetic, place_model, split_parts
 from fmnist_lib.training.metrics import Sums
-from fmnist_lib.training.side_by_side import SideBySide, exact_arithmetic
+from fmnist_lib.training.side_by_side import SideBySide
 
 WAYS = (REFERENCE, "eager", "captured", "side_by_side")
 BLOCKS = {(REFERENCE, 0): "dataloader", (REFERENCE, 8): "dataloader", ("eager", 0): "ours_single"}

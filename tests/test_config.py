@@ -21,7 +21,6 @@ OTHERS = {
     "seed": 1,
     "model_options": {"activation": "relu"},
     "protocol": "split",
-    "validation_images": 5_000,
     "max_epochs": 50,
     "batch_size": 128,
     "learning_rate": 1e-2,
@@ -37,6 +36,7 @@ OTHERS = {
 }
 ONE_VALUE_ALONE = {"engine"}
 WITH_OTHERS = {  # with what they need, against that alone
+    "validation_images": ({"protocol": "split", "validation_images": 5000}, {"protocol": "split"}),
     "fold": ({"protocol": "fold", "fold": 1}, {"protocol": "fold", "fold": 0}),
     "folds": ({"protocol": "fold", "fold": 0, "folds": 4}, {"protocol": "fold", "fold": 0}),
     "partition": ({"protocol": "fold", "fold": 0, "partition": 1}, {"protocol": "fold", "fold": 0}),

@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fmnist_lib.commands.replay import replayed
 from fmnist_lib.data import augment
 from fmnist_lib.data.splits import batch_order, derive_seed
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import build_model
-from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.config import RunConfig, make_config
 from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training import loop
 from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.loop import Parts, Trainer, finish, place_model
@@ -357,6 +359,14 @@ def test_a_fold_run_keeps_values_of_all_its_parts(small_data):
         ({"protocol": "fold", "fold": 0, "folds": 1}, "folds"),
         ({"protocol": "fold", "fold": 0, "validation_images": 48_000}, "validation_images"),
         ({"schedule": "onecycle"}, "schedule"),
+        ({"epochs": 101}, "epochs"),
+        ({"validation_images": 5}, "validation_images"),
+        ({"protocol": "split", "partition": 1}, "partition"),
+        (
+            {"protocol": "fold", "fold": 0, "folds": 3, "train_images": 640}
+            | {"validation_images": 426},
+            "validation_images",
+        ),
         ({"epochs": 3, "stops": [{"patience": 5}]}, "epochs"),
         ({"stops": [{"monitor": "last", "patience": 3}]}, "stops"),
         ({"momentum": 0.9}, "momentum"),
@@ -383,3 +393,27 @@ def test_runs_differ_in_what_differs():
     other = make_config(model="lenet5", seed=2, augment="flip", stops=[{"patience": 9}])
     assert one.differs(other) == {"seed": (1, 2), "augment": ("none", "flip")}
     assert not one.differs(one.model_copy(update={"seed": 3}), ignoring={"seed"})
+
+
+def test_a_run_of_fixed_epochs_is_trained_again_like_any_other(small_data, tmp_path):
+    """Whoever adds the rules of its record must not take its one rule for a stopping rule."""
+    config = make_config(model="lenet5", epochs=2, **SHORT)
+    store = RunStore(tmp_path)
+    store.write(run_experiment(config, data=small_data))
+    assert store.with_recorded_rules(config) == config
+    for quick in (True, False):
+        again = replayed(store.read(config.name), quick=quick)
+        assert RunConfig.model_validate(again.model_dump()) == again
+        assert again.rules == config.rules
+
+
+def test_mixup_counts_the_label_that_is_seen_more(part, monkeypatch):
+    """With no weight on the image itself the partner's label is the right one."""
+    monkeypatch.setattr(loop, "mixing_weights", lambda steps, **_: torch.zeros(steps))
+    trainer = trainer_of((part[0][:20], part[1][:20]), model="lenet5", augment="mixup")
+    batch = batch_order(20, seed=0, epoch=1)
+    partners = torch.tensor([batch[i - 1] for i in range(20)])
+    with torch.no_grad():
+        predicted = trainer.model(part[0][partners]).argmax(1)
+    expected = int((predicted == part[1][partners]).sum())
+    assert finish(trainer.train_epoch(1)).correct == expected

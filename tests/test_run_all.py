@@ -26,7 +26,6 @@ from fmnist_lib.reporting.readme import FILES
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
-
 OURS = {".made-from", ".fmnist-report"}  # how a report's folder is known
 
 

@@ -88,9 +88,8 @@ def read_whole(store: RunStore, name: str) -> RunRecord:
 
 def replayed(record: RunRecord, *, quick: bool) -> RunConfig:
     """Return what to train: the record's own run with all its rules, or the head of it."""
-    rules = tuple(kept.rule for kept in record.stops.values())
     epochs = min(QUICK_EPOCHS, len(record.history)) if quick else record.config.max_epochs
-    return record.config.model_copy(update={"stops": rules, "max_epochs": epochs})
+    return record.config.model_copy(update={"max_epochs": epochs})
 
 
 def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[str, str]:

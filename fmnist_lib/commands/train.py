@@ -63,6 +63,7 @@ def train_missing(job: Job, report: Report) -> list[Found]:
         scheduler=job.scheduler,
         minutes=job.minutes,
         keep_going=job.keep_going,
+        anew=job.force,
     )
     report.failures += [f"{name}: {fault}" for name, fault in trained.failures.items()]
     if trained.unfinished:

@@ -15,7 +15,9 @@ from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
 from fmnist_lib.training.loop import Steps, keep_freed_memory, on_time, one_thread
-from fmnist_lib.training.side_by_side import RecordingError, SideBySide, exact_arithmetic
+from fmnist_lib.training.side_by_side import RecordingError, SideBySide
+
+MOST_AT_ONCE = 32  # as many as PyTorch has streams
 
 
 @dataclass
@@ -25,9 +27,11 @@ class Going:
     config: RunConfig
     steps: Steps[RunOutput]
     stream: "torch.cuda.Stream | None"
+    begun: bool = False
 
     def turn(self) -> Outcome | None:
         """Let the run go on until it waits for the GPU; return its outcome once there is one."""
+        self.begun = True
         try:
             with on_stream(self.stream):
                 next(self.steps)
@@ -46,15 +50,17 @@ def run_side_by_side(
     deadline: float = math.inf,
     **given: object,
 ) -> Outcomes:
-    """Do what `run_many` does, at most `jobs` at once, for which PyTorch has 32 streams.
+    """Do what `run_many` does for runs of one device, at most `jobs` at once.
 
     `given` goes to `run_steps`.
     """
     keep_freed_memory()
-    exact_arithmetic()
-    waiting, going = deque(configs), deque[Going]()
-    side_by_side = min(jobs, len(configs))
     on_gpu = configs[0].device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        yield from ((config, RuntimeError("PyTorch finds no GPU here")) for config in configs)
+        return
+    waiting, going = deque(configs), deque[Going]()
+    side_by_side = min(jobs, len(configs), MOST_AT_ONCE)
     streams = [torch.cuda.Stream() if on_gpu else None for _ in range(side_by_side)]
     with one_thread():
         while waiting or going:
@@ -78,6 +84,8 @@ def run_side_by_side(
             streams.append(run.stream)
             yield run.config, outcome
             if isinstance(outcome, RecordingError):
+                waiting.extend(other.config for other in going if not other.begun)
+                going = deque(other for other in going if other.begun)
                 yield from ((config, outcome) for config in waiting)
                 waiting.clear()
 

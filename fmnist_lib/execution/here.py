@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,20 +45,24 @@ def train_and_store(
     minutes: float | None = None,
     keep_going: bool = True,
     with_weights: bool = True,
+    anew: bool = False,
 ) -> Trained:
     """Train runs, `jobs` side by side or on the cluster of `scheduler`; store each as it finishes.
 
     They start in this order, leave checkpoints in the store's folder and go on from them; after
-    `minutes` all have stopped in good order. Raises `FailedError` at the first run that fails
+    `minutes` all have stopped in good order. What is trained `anew` goes on from no worker's
+    checkpoint. Raises `FailedError` at the first run that fails
     unless it is to `keep_going`, and where a record cannot be stored.
     """
     came_of_it = Trained()
     checkpoints = store.folder / "checkpoints"
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    where = {"jobs": jobs, "scheduler": scheduler, "checkpoints": checkpoints}
-    with Progress(configs) as progress:
+    left = None if anew and scheduler else checkpoints  # a worker's own would be of a finished run
+    where = {"jobs": jobs, "scheduler": scheduler, "checkpoints": left}
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(configs))
         outcomes = run_many(configs, on_epoch=progress.epoch, deadline=deadline, **where)
-        for config, outcome in outcomes:
+        for config, outcome in stack.enter_context(closing(outcomes)):
             if isinstance(outcome, OutOfTimeError):
                 came_of_it.unfinished.append(config.name)
             elif isinstance(outcome, Exception):
@@ -90,20 +95,23 @@ def run_many(
     if not configs:
         return
     ensure_data()  # once, before several workers ask for it
-    given = {"checkpoints": checkpoints, "deadline": deadline}
-    on_gpu = configs[0].device == "cuda"
-    if scheduler or (min(jobs, len(configs)) > 1 and not on_gpu):
-        from fmnist_lib.execution.local import run_on_cluster  # what follows needs no Dask
-
-        yield from run_on_cluster(configs, jobs, on_epoch, scheduler, **given)
-    elif on_gpu:
+    given = {"on_epoch": on_epoch, "checkpoints": checkpoints, "deadline": deadline}
+    on_gpu = [config for config in configs if config.device == "cuda"]
+    others = [config for config in configs if config.device != "cuda"]
+    if on_gpu:
         from fmnist_lib.execution.gpu import run_side_by_side
 
-        yield from run_side_by_side(configs, jobs=jobs, on_epoch=on_epoch, **given)
+        yield from run_side_by_side(on_gpu, jobs=jobs, **given)
+    if scheduler or min(jobs, len(others)) > 1:
+        from fmnist_lib.execution.local import run_on_cluster  # nothing else needs Dask
+
+        yield from run_on_cluster(others, jobs, scheduler, **given)
     else:
-        for config in configs:
+        for config in others:
             try:
-                outcome = run_experiment(config, on_epoch=partial(on_epoch, config.name), **given)
+                outcome = run_experiment(
+                    config, **given | {"on_epoch": partial(on_epoch, config.name)}
+                )
             except Exception as error:  # the caller decides whether the other runs go on
                 outcome = error
             yield config, outcome

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from uuid import uuid4
 
 import dask
@@ -26,6 +27,7 @@ Task = Callable[[RunConfig, str], RunOutput]
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+OWN = "own"  # the folder for checkpoints that each worker has
 AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
 
 
@@ -34,14 +36,17 @@ class RunStoppedError(Exception):
 
 
 def run_on_cluster(
-    configs: Sequence[RunConfig], jobs: int, on_epoch: OnEpoch, scheduler: str, **given: object
+    configs: Sequence[RunConfig], jobs: int, scheduler: str, on_epoch: OnEpoch, **given: object
 ) -> Outcomes:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
-    On a cluster the checkpoints lie in each worker's own folder. Raises `FailedError`, `UserError`.
+    On a cluster the checkpoints lie in each worker's own folder; without a folder there are none.
+    Raises `FailedError`, `UserError`.
     """
     place = connect(scheduler) if scheduler else local_client(min(jobs, len(configs)))
-    task = run_in_worker if scheduler else partial(run_in_worker, **given)
+    if scheduler:
+        given = {"checkpoints": given["checkpoints"] and OWN}
+    task = partial(run_in_worker, **given)
     with place as client:
         yield from run_on(client, configs, on_epoch, task)
 
@@ -125,7 +130,9 @@ def outcome_of(future: Future) -> Outcome:
     )
 
 
-def run_in_worker(config: RunConfig, call: str, **given: object) -> RunOutput:
+def run_in_worker(
+    config: RunConfig, call: str, *, checkpoints: Path | str | None = OWN, **given: object
+) -> RunOutput:
     """Carry out a run, its checkpoints in this worker's own folder unless another is given."""
     worker = get_worker()
     key = worker.get_current_task()
@@ -137,5 +144,5 @@ def run_in_worker(config: RunConfig, call: str, **given: object) -> RunOutput:
         worker.log_event(f"{call}-epochs", (config.name, row))
 
     have_data(worker, f"{call}-data")
-    own = {"checkpoints": paths.RUNS / "checkpoints"}
-    return run_experiment(config, on_epoch=on_epoch, **own | given)
+    folder = paths.RUNS / "checkpoints" if checkpoints == OWN else checkpoints
+    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder, **given)

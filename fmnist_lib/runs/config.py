@@ -117,22 +117,27 @@ class RunConfig(Settings):
             LAST not in monitors, "stops: allowed are test_loss, validation_loss; or set epochs"
         )
         require(len(names) == len(self.stops), "stops: the same rule is given twice")
+        given = self.model_dump(exclude_defaults=True).keys()  # without a meaning it makes a key
         if self.protocol == "paper":
             needs = "needs protocol='split' or 'fold'"
             require("validation_loss" not in monitors, f"stops: validation_loss {needs}")
+            require("validation_images" not in given, f"validation_images: {needs}")
         else:
             images = self.train_images or TRAIN_IMAGES
-            left = images - (images // self.folds if self.protocol == "fold" else 0)
+            left = images - (-(-images // self.folds) if self.protocol == "fold" else 0)
             require(
                 self.validation_images < left,
                 f"validation_images: {self.validation_images} of {left} training images leave "
                 f"nothing to train on; allowed: 1 to {left - 1}",
             )
-        folded = self.protocol == "fold"
-        require(
-            folded == (self.fold is not None), "fold: goes with protocol='fold', which needs it"
-        )
+        if self.protocol == "fold":
+            require(self.fold is not None, "fold: protocol='fold' needs it")
+        else:
+            unused = ", ".join(sorted(given & {"fold", "folds", "partition"}))
+            require(not unused, f"{unused}: needs protocol='fold'")
         require((self.fold or 0) < self.folds, f"fold: allowed are 0 to {self.folds - 1}")
+        whole = not self.epochs or self.epochs <= self.max_epochs or self.shortened
+        require(whole, f"epochs: {self.epochs} are more than max_epochs, {self.max_epochs}")
         fixed = self.schedule == "constant" or self.epochs
         require(fixed, "schedule: onecycle needs a fixed number of epochs in place of stops")
         require(not self.momentum or self.optimizer == "sgd", "momentum: sgd alone takes it")

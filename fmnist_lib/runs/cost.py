@@ -65,6 +65,7 @@ def measure_costs(
 
     busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
     loop.keep_freed_memory()
+    loop.exact_arithmetic()
     with loop.one_thread():
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]

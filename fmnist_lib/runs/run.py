@@ -29,6 +29,7 @@ from fmnist_lib.training.loop import (
     Steps,
     Trainer,
     evaluate,
+    exact_arithmetic,
     finish,
     keep_freed_memory,
     on_time,
@@ -69,7 +70,10 @@ def run_steps(
     `deadline` is one of `time.monotonic`, and the record says how many `runs_beside` it shared the
     device. Yields now and then. Raises `NonFiniteLossError`, `OutOfTimeError`.
     """
-    gpu = torch.cuda.get_device_name() if config.device == "cuda" else None
+    gpu = None
+    if config.device == "cuda":
+        exact_arithmetic()
+        gpu = torch.cuda.get_device_name()
     about = {"gpu": gpu, "runs_beside": runs_beside}
     environment = describe_environment().model_copy(update=about)
     data = data or load(train_images=config.train_images, test_images=config.test_images)

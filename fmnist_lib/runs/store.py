@@ -179,7 +179,7 @@ class RunStore:
             recorded = [kept.rule for kept in self.read(config.name).stops.values()]
         except DamagedRecordError:  # or none at all
             return config
-        more = tuple(rule for rule in recorded if rule not in config.stops)
+        more = tuple(rule for rule in recorded if rule not in config.rules)
         return config.model_copy(update={"stops": config.stops + more})
 
     def find_cost(self, name: str) -> CostRecord | None:
@@ -251,9 +251,12 @@ class RunStore:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
         return [self.read(name) for name in self.names()]
 
-    def readable(self) -> Iterator[RunRecord]:
-        """Yield all runs but damaged ones; whoever needs one of those is told of it then."""
-        for name in self.names():
+    def readable(self, part: str = "") -> Iterator[RunRecord]:
+        """Yield the runs with this part in their names, all but damaged ones.
+
+        Whoever needs one of those is told of it then.
+        """
+        for name in (name for name in self.names() if part in name):
             with suppress(DamagedRecordError):
                 yield self.read(name)
 

@@ -206,10 +206,10 @@ class Trainer:
         logits = forward(self.model, images, config)
         loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         if config.augment == "mixup":
-            partners = F.cross_entropy(
-                logits, targets.roll(1), label_smoothing=config.label_smoothing
-            )
+            others = targets.roll(1)
+            partners = F.cross_entropy(logits, others, label_smoothing=config.label_smoothing)
             loss = weight[0] * loss + (1 - weight[0]) * partners
+            targets = torch.where(weight < 0.5, others, targets)  # who is seen more is right
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -425,3 +425,10 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         for parameter, value in KEPT_MEMORY.values():
             ctypes.CDLL(None).mallopt(parameter, value)
+
+
+def exact_arithmetic() -> None:
+    """Have the GPU give the same bits every time, in single precision throughout."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -25,13 +25,6 @@ IN_FLIGHT = 2  # launches of a run: with a queue full of them the host would wai
 Launch = Callable[[], None]
 
 
-def exact_arithmetic() -> None:
-    """Have the GPU give the same bits every time, in single precision throughout."""
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-
-
 class RecordingError(RuntimeError):
     """A launch could not be recorded, after which no other run should begin to record any."""
 
