@@ -44,24 +44,21 @@ class SideBySide(Trainer):
         }
         if self.on_gpu:
             self.pool = torch.cuda.graph_pool_handle()  # one for all: nothing stays there
-            self.dropout = torch.cuda.default_generators[
-                self.labels.device.index or 0
-            ].clone_state()
+            self.shared = torch.cuda.default_generators[self.labels.device.index or 0]
+            self.dropout = self.shared.clone_state()
         untouched = _copied(super().state())
         self._warm_up()
         train, evaluate = self.model.train, self.evaluated.eval
         groups, rest = divmod(self.full, STEPS_A_GRAPH)
-        work = {  # how often in an epoch, and what
-            "many": (groups, lambda: self._full_steps(STEPS_A_GRAPH)),
-            "one": (rest, lambda: self._full_steps(1)),
-            "short": (int(bool(len(self.last))), lambda: self.step(self.last)),
-        }
-        self.epoch_launches = [
-            launch
-            for count, steps in work.values()
-            if count
-            for launch in [self._record(train, steps)] * count
+        work = [  # how often in an epoch, and what
+            (groups, lambda: self._full_steps(STEPS_A_GRAPH)),
+            (rest, lambda: self._full_steps(1)),
+            (int(bool(len(self.last))), lambda: self.step(self.last)),
         ]
+        self.epoch_launches: list[Launch] = []
+        for count, steps in work:
+            if count:  # nothing is recorded in vain
+                self.epoch_launches += [self._record(train, steps)] * count
         self.evaluations = {
             split: self._record(evaluate, lambda split=split: self._tally(split))
             for split in parts.held
@@ -98,18 +95,18 @@ class SideBySide(Trainer):
 
             return launch
         mode()
-        shared = torch.cuda.default_generators[self.labels.device.index or 0]
-        others = shared.graphsafe_get_state()
+        others = self.shared.graphsafe_get_state()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.dropout)
-        shared.graphsafe_set_state(self.dropout)  # dropout draws from the default generator alone
+        # Dropout draws from the default generator alone: meanwhile that one is this run's.
+        self.shared.graphsafe_set_state(self.dropout)
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
                 work()
         except RuntimeError as error:
             raise RecordingError(f"a GPU's launches cannot be recorded: {error}") from error
         finally:
-            shared.graphsafe_set_state(others)
+            self.shared.graphsafe_set_state(others)
         return graph.replay
 
     def restore(self, state: State) -> None:
