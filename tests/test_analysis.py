@@ -299,6 +299,15 @@ def test_epochs_of_shortened_runs_are_timed_as_if_whole(results_of):
     assert frame.train_seconds.tolist() == pytest.approx([1000, 2000])  # 10 and 20 s for 600
 
 
+def test_times_beside_other_runs_are_no_times_of_a_run(results_of):
+    crowded = ENVIRONMENT.model_copy(update={"runs_beside": 23})
+    frame = analysis.histories(results_of({"environment": crowded}, {"seed": 1}))
+    times = frame.set_index("seed")[["train_seconds", "inference_ms"]]
+    assert times.loc[0].isna().all(axis=None)
+    assert times.loc[1].notna().all(axis=None)
+    assert frame.test_loss.notna().all()
+
+
 def test_histories_are_tidy(results_of):
     runs = [{"losses": (0.9,)}, {"seed": 1}, {"model": "vit_tiny", "losses": (0.5, 0.4)}]
     frame = analysis.histories(results_of(*runs))

@@ -35,6 +35,7 @@ TIMES = (
     "latency_ms_median",
     "latency_ms_p90",
 )
+TIMED = ("train_seconds", "inference_ms")  # of an epoch within a run
 METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "best_epoch")
 EVALUATED = ("train_loss_eval", "train_accuracy_eval")
 
@@ -157,16 +158,18 @@ def run_table(results: Results) -> pd.DataFrame:
 def histories(results: Results) -> pd.DataFrame:
     """One row an epoch of a run, up to the epoch at which the stopping rule ended it.
 
-    `train_seconds` is scaled to 60,000 training images, as in Table 2.
+    `train_seconds` is scaled to 60,000 training images, as in Table 2. Times of a run that shared
+    its device with others are no times of that run: NaN.
     """
     columns = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-    columns += ["train_seconds", "inference_ms"]
+    columns += TIMED
     frame = pd.DataFrame(
         {
             "model": run.config.model,
             "seed": run.config.seed,
             **row.model_dump(include={*columns}),
             "train_seconds": row.train_seconds * _to_whole_epoch(run.config),
+            **(dict.fromkeys(TIMED, np.nan) if run.environment.runs_beside else {}),
         }
         for run in results.runs
         for row in run.history[: results.kept(run).epochs]
