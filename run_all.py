@@ -146,11 +146,11 @@ def run(options: argparse.Namespace) -> int:
     job = job_of(options)
     if not (job.shown or options.train_only or options.dry_run):
         raise UserError("families: no report shows these; allowed: --train-only, or paper besides")
-    if options.release:
-        from fmnist_lib.commands.released import check_release
-
-        check_release(job)
     if options.dry_run:
+        if options.release:  # else it is checked where the report is made
+            from fmnist_lib.commands.released import check_release
+
+            check_release(job)
         for config in job.configs:
             print(f"{config.name:36} {state_of(job, config).text}")
         print(forecast_of(job))
@@ -182,6 +182,7 @@ def check_numbers(options: argparse.Namespace) -> None:
 
 def check_where(options: argparse.Namespace) -> None:
     """Raise `UserError` where the runs cannot be trained where they are to be."""
+    from fmnist_lib.execution.gpu import MOST_AT_ONCE
     from fmnist_lib.runs.environment import has_device
 
     if options.scheduler:
@@ -195,10 +196,12 @@ def check_where(options: argparse.Namespace) -> None:
         if not options.dry_run:
             with connect(options.scheduler):
                 pass
-    elif options.device == "cuda" and (options.jobs or 0) > 32:
-        raise UserError(f"jobs: {options.jobs} is not possible on a GPU; allowed: 1 to 32")
     elif not has_device(options.device):
         raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
+    elif options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
+        raise UserError(
+            f"jobs: {options.jobs} is not possible on a GPU; allowed: 1 to {MOST_AT_ONCE}"
+        )
 
 
 def job_of(options: argparse.Namespace) -> "Job":
