@@ -1,7 +1,7 @@
 """What a model costs: multiply-accumulates, size, and time alone on the machine."""
 
+import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,13 +14,15 @@ from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
-from fmnist_lib.runs.record import CostRecord, Environment, digest_json
+from fmnist_lib.runs.record import CostRecord, Environment, Turn, digest_json
 from fmnist_lib.training import loop
 
-ROUNDS = 5  # in each, every model trains on a block and passes over the test images once
-BLOCK_IMAGES = 10_000  # at least; rounded up to whole batches
-SINGLE_IMAGES = 200  # timed one by one, over all rounds
-SCALED_TO = 60_000  # images of one epoch; times of blocks are scaled to it
+BLOCK_IMAGES = 1_280  # trained on in a turn; whole batches
+TEST_IMAGES = 2_000  # classified in a turn
+SINGLE_IMAGES = 20  # classified one by one in a turn
+SCALED_TO, TESTED = 60_000, 10_000  # images that the times of blocks are scaled to
+RULER = 512  # side of the square matrices whose product is timed beside every block
+MINUTES, FOR_RELEASE = 3, 35  # of measuring, all models together
 
 
 def count_macs(name: str, options: dict) -> int:
@@ -53,29 +55,34 @@ def cost_name(config: RunConfig) -> str:
 
 
 def measure_costs(
-    configs: Sequence[RunConfig], data: Dataset, *, on_round: Callable[[int], None] | None = None
+    configs: Sequence[RunConfig],
+    data: Dataset,
+    *,
+    minutes: float = MINUTES,
+    on_round: Callable[[int], None] | None = None,
 ) -> list[CostRecord]:
-    """Time training, inference and single images of models on one thread, after a warm-up.
+    """Time training, inference and single images of models on one thread, for so many minutes.
 
-    The models take turns, so that a slow minute of the machine falls on all of them. Nothing else
-    may run on it meanwhile; the caller sees to that. `on_round` is told the number of each round,
-    counted from 1, before it starts.
+    The models take turns of a few seconds, so that a slow stretch of the machine falls on all of
+    them. What a virtual machine's neighbours take shows in no figure of its own: a product of fixed
+    matrices, timed before and after every block, tells how fast the machine was just then. At least
+    two rounds are taken. Nothing else may run meanwhile; the caller sees to that. `on_round` is
+    told the number of each round, counted from 1, before it starts.
     """
-    import psutil
-
-    busy = psutil.cpu_percent(interval=0.25)  # by others: this process sleeps meanwhile
     loop.keep_freed_memory()
     loop.exact_arithmetic()
     with loop.one_thread():
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]
-        for number in range(1, ROUNDS + 1):
+        end, number = time.monotonic() + 60 * minutes, 0
+        while number < 2 or time.monotonic() < end:
+            number += 1
             if on_round:
                 on_round(number)
             for timing in timings:
                 timing.take_turn()
         environment = ended(environment)
-        return [timing.record(busy, environment) for timing in timings]
+        return [timing.record(environment) for timing in timings]
 
 
 class Timing:
@@ -87,47 +94,83 @@ class Timing:
         self.model = loop.place_model(build_model(config.model, **config.model_options), config)
         parts = loop.split_parts(data, config)
         whole_batches = -(-BLOCK_IMAGES // config.batch_size) * config.batch_size
-        images, labels = (t[:whole_batches] for t in parts.train)
-        self.parts = replace(parts, train=(images, labels))
+        train, test = (
+            tuple(tensor[:images] for tensor in part)
+            for part, images in ((parts.train, whole_batches), (parts.test, TEST_IMAGES))
+        )
+        self.parts = replace(parts, train=train, held={"test": test})
         self.trainer = loop.Trainer(self.model, self.parts, config)
-        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.matrix = torch.ones(RULER, RULER, device=config.device)
+        self.turns: list[Turn] = []
         self.take_turn()
-        self.seconds.clear()  # that was the warm-up
+        self.turns.clear()  # that was the warm-up
 
     def take_turn(self) -> None:
-        """Time one block of training, one pass over the test images and a share of single ones."""
-        self.time("train", lambda: loop.finish(self.trainer.train_epoch(1)))
-        self.time("test", lambda: loop.evaluate(self.model, self.parts.test))  # in eval mode
-        for _ in range(SINGLE_IMAGES // ROUNDS // 10):
-            self.classify_one()
-        for _ in range(SINGLE_IMAGES // ROUNDS):
-            self.time("single", self.classify_one)
+        """Time one block of training, one of testing and some single images, rulers between."""
+        used = machine_use()
+        rulers = [seconds_of(self.measure_ruler)]
+        train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
+        rulers.append(seconds_of(self.measure_ruler))
+        test = seconds_of(lambda: loop.evaluate(self.model, self.parts.test))  # in eval mode
+        single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]
+        rulers.append(seconds_of(self.measure_ruler))
+        total, idle, stolen, own = (
+            now - then for now, then in zip(machine_use(), used, strict=True)
+        )
+        share = 100 / max(total, 1e-9)
+        self.turns.append(
+            Turn(
+                train_seconds=train * SCALED_TO / len(self.parts.train[1]),
+                inference_ms=1000 * test * TESTED / len(self.parts.test[1]),
+                latency_ms=1000 * statistics.median(single),
+                latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
+                ruler_ms=tuple(1000 * seconds for seconds in rulers),
+                others_percent=max(0.0, share * (total - idle - stolen - own)),
+                steal_percent=share * stolen,
+            )
+        )
+
+    def measure_ruler(self) -> None:
+        """Multiply matrices of a fixed size, some 30 ms of pure arithmetic."""
+        for _ in range(8):
+            product = self.matrix @ self.matrix
+        product[0, 0].item()  # a GPU is only then done
 
     @torch.no_grad()
     def classify_one(self) -> None:
         """Classify a single image."""
         self.model(self.parts.train[0][:1]).argmax().item()
 
-    def time(self, what: str, action: Callable[[], None]) -> None:
-        """Keep the wall time of a call, in seconds."""
-        started = time.perf_counter()
-        action()
-        self.seconds[what].append(time.perf_counter() - started)
-
-    def record(self, busy: float, environment: Environment) -> CostRecord:
+    def record(self, environment: Environment) -> CostRecord:
         """Return the record of all turns."""
-        block_images = len(self.parts.train[1])
-        scale = SCALED_TO / block_images
         return CostRecord(
             name=cost_name(self.config),
             model=self.config.model,
             config=self.config,
-            busy_percent=busy,
-            block_images=block_images,
-            train_seconds_blocks=[scale * s for s in self.seconds["train"]],
+            block_images=len(self.parts.train[1]),
             scaled_to_images=SCALED_TO,
             inference_images=len(self.parts.test[1]),
-            inference_ms_passes=[1000 * s for s in self.seconds["test"]],
-            latency_ms=[1000 * s for s in self.seconds["single"]],
+            turns=self.turns,
             environment=environment,
         )
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def machine_use() -> tuple[float, float, float, float]:
+    """Return seconds of all cores so far: in all, idle, stolen by neighbours, used by us.
+
+    A virtual machine tells what others took from it only where its host lets it.
+    """
+    import psutil
+
+    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    names = set(times._fields) - {"guest", "guest_nice"}  # counted in user time already
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    total = sum(getattr(times, name) for name in names)
+    return total, idle, getattr(times, "steal", 0.0), own.user + own.system

@@ -118,22 +118,38 @@ class RunRecord(Schema):
     result_digest: str  # of metric history, weights and predictions; not of times or environment
 
 
+class Turn(Schema):
+    """One turn of one model at being timed."""
+
+    train_seconds: float  # of a block, scaled to `scaled_to_images`
+    inference_ms: float  # of a block, scaled to the 10,000 test images
+    latency_ms: float  # median of single images
+    latency_ms_p90: float
+    ruler_ms: tuple[float, float, float]  # before training, between, and after testing
+    others_percent: float  # of all cores, used by other processes meanwhile
+    steal_percent: float  # likewise, taken by neighbours of a virtual machine, as far as it tells
+
+
 class CostRecord(Schema):
-    """Times of one model, measured alone on the machine."""
+    """Times of one model, measured alone on the machine.
+
+    Earlier records have five long blocks without a ruler, and single images each by itself.
+    """
 
     kind: Literal["cost"] = "cost"
     schema_version: int = SCHEMA_VERSION
     name: Name
     model: str
     config: RunConfig
-    busy_percent: float  # use of all cores by other processes just before
     block_images: int  # training images in each timed block
-    train_seconds_blocks: list[float]  # one a block, scaled to `scaled_to_images`
     scaled_to_images: int
-    inference_images: int
-    inference_ms_passes: list[float]  # one a pass over the test images
-    latency_ms: list[float]  # single images, one at a time
+    inference_images: int  # in each timed block
+    turns: list[Turn] = []
     environment: Environment
+    busy_percent: float = 0.0  # from here on of earlier records alone
+    train_seconds_blocks: list[float] = []
+    inference_ms_passes: list[float] = []
+    latency_ms: list[float] = []
 
 
 Record = TypeVar("Record", RunRecord, CostRecord)
