@@ -1,0 +1,1 @@
+"""Records become frames of numbers that know which runs they rest on."""

@@ -1,0 +1,58 @@
+"""The catalogue of columns: what every table, file and axis calls a number, said once.
+
+It stands in `columns.csv`. A name means the same everywhere. Where a row is a model, a number that
+each run has is the mean over the model's `n` runs; what was not measured is NaN, an empty cell.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """A column: what readers see above it, the unit, how `format` shows a number, what it holds."""
+
+    name: str
+    heading: str
+    unit: str  # empty for text, counts and digests
+    format: str  # empty for text
+    meaning: str
+
+
+def _catalogue() -> Mapping[str, Column]:
+    with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        return MappingProxyType({row["name"]: Column(**row) for row in csv.DictReader(file)})
+
+
+COLUMNS = _catalogue()
+
+SUFFIXES = {  # behind a name: heading and meaning, around those of the name
+    "_paper": ("Paper", "what the paper reports of {}"),
+    "_std": ("{} ±", "sample standard deviation of {}: over runs, or of a time over its blocks"),
+    "_low": ("{}, from", "lower end of the 95 % interval of {}, or of the range of a time"),
+    "_high": ("{}, to", "upper end of the 95 % interval of {}, or of the range of a time"),
+    "_interval": ("{}, 95 % interval", "95 % interval of {}, or the range of a time"),
+    "_mean": ("{}", "{}, alone on the machine"),
+    "_median": ("{}", "{}, alone on the machine"),
+    "_long": ("{}, longer patience", "{} at the longer patience"),
+}
+
+
+def column(name: str) -> Column:
+    """The description of a column, derived from its stem's where it is not listed, or KeyError."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    for suffix, (heading, meaning) in SUFFIXES.items():
+        if name.endswith(suffix):
+            stem = column(name.removesuffix(suffix))
+            texts = heading.format(stem.heading), meaning.format(f"`{stem.name}`")
+            return Column(name, texts[0], stem.unit, stem.format, texts[1])
+    raise KeyError(name)
+
+
+def heading(name: str) -> str:
+    """What stands above a column or along an axis: `Test accuracy (%)`."""
+    described = column(name)
+    return f"{described.heading} ({described.unit})" if described.unit else described.heading

@@ -1,0 +1,117 @@
+"""Numbers that know what they rest on. Not here: how a number is shown."""
+
+from collections.abc import Iterable, Mapping
+from math import nan
+from typing import Any, NamedTuple
+
+PAPER = "paper"  # the source of what is printed in the paper
+SETTINGS = "settings"  # of what this report chose: margins, patience, limits
+
+
+class Interval(NamedTuple):
+    """Lower and upper bound."""
+
+    low: float
+    high: float
+
+
+class Value(float):
+    """A number that knows what it rests on.
+
+    `sources` are names of runs, `costs/<name of a cost record>`, `paper`, `settings`, and
+    `model:NAME` for what follows from a model's definition. `std`, `low` and `high` are nan where
+    there are none; `parts` are the numbers behind a mean, `{"seed 0": 91.1}`. Sums, differences,
+    products and quotients are Values of all their sources, without a spread; `int()`, powers and
+    NumPy's functions give bare numbers.
+    """
+
+    sources: tuple[str, ...]
+    std: float
+    low: float
+    high: float
+    parts: dict[str, float]
+
+    def __new__(
+        cls,
+        number: float,
+        sources: Iterable[str] = (),
+        *,
+        std: float = nan,
+        low: float = nan,
+        high: float = nan,
+        parts: Mapping[str, float] | None = None,
+    ) -> "Value":
+        """Return the number with its sources and spread."""
+        self = super().__new__(cls, number)
+        self.sources = sources_of(sources)
+        self.std, self.low, self.high = float(std), float(low), float(high)
+        self.parts = dict(parts or {})
+        return self
+
+    @property
+    def interval(self) -> Interval:
+        """From `low` to `high`."""
+        return Interval(self.low, self.high)
+
+    def scaled(self, factor: float) -> "Value":
+        """The number, its spread and its parts times a positive factor."""
+        spread = {name: getattr(self, name) * factor for name in ("std", "low", "high")}
+        parts = {name: part * factor for name, part in self.parts.items()}
+        return value(float(self) * factor, self, factor, **spread, parts=parts)
+
+
+def _operation(name: str) -> Any:  # noqa: ANN401, a method of float
+    plain = getattr(float, name)
+
+    def operation(self: Value, *others: Any) -> Any:  # noqa: ANN401, whatever float takes
+        result = plain(self, *others)
+        return result if result is NotImplemented else value(result, self, *others)
+
+    return operation
+
+
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(Value, f"__{_name}__", _operation(f"__{_name}__"))
+    setattr(Value, f"__r{_name}__", _operation(f"__r{_name}__"))
+for _name in ("__neg__", "__abs__", "__round__"):
+    setattr(Value, _name, _operation(_name))
+
+
+def sources_of(*of: object) -> tuple[str, ...]:
+    """The sources of Values, names and (nested) collections of either, each once, in order.
+
+    Bare numbers have none.
+    """
+    found: dict[str, None] = {}
+    for one in of:
+        if isinstance(one, Value):
+            found |= dict.fromkeys(one.sources)
+        elif isinstance(one, str):
+            found[one] = None
+        elif isinstance(one, Iterable):
+            found |= dict.fromkeys(sources_of(*one))
+    return tuple(found)
+
+
+def value(number: float, *of: object, **spread: Any) -> Value:  # noqa: ANN401, as in Value
+    """A number derived from others, a count for instance: it rests on all that they rest on.
+
+    `of` is what `sources_of` takes, `spread` the keyword arguments of `Value`.
+    """
+    return Value(number, sources_of(*of), **spread)
+
+
+def mean(values: Iterable[Value]) -> Value:
+    """The mean, of all their sources; nan of none. pandas' own mean would lose the sources."""
+    values = list(values)
+    return value(sum(map(float, values)) / len(values) if values else nan, values)
+
+
+def reported(number: float, std: float = nan) -> Value:
+    """A number printed in the paper."""
+    return Value(number, (PAPER,), std=std)
+
+
+def setting(number: float) -> Value:
+    """A number that this report chose."""
+    return Value(number, (SETTINGS,))
