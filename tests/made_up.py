@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from fmnist_lib.data.fashion_mnist import load
-from fmnist_lib.reporting.paper import reported_results, wilson_interval
+from fmnist_lib.results.load import Results, load_results
 from fmnist_lib.runs.config import DATA_SHA256, Stop, make_config
 from fmnist_lib.runs.cost import cost_name
 from fmnist_lib.runs.record import (
@@ -18,10 +18,12 @@ from fmnist_lib.runs.record import (
     RunOutput,
     RunRecord,
     StopResult,
+    Turn,
     digest_arrays,
     digest_json,
     metrics_of,
 )
+from fmnist_lib.runs.store import RunStore
 
 ENVIRONMENT = Environment(
     python="3.13.1",
@@ -120,6 +122,8 @@ def follow(rule, losses):
 
 def reported_over(images):
     """The paper's results with the uncertainty that so many test images would leave."""
+    from fmnist_lib.reporting.paper import reported_results, wilson_interval
+
     results = reported_results()
     ends = [wilson_interval(accuracy, images) for accuracy in results.test_accuracy]
     results[["test_accuracy_low", "test_accuracy_high"]] = ends
@@ -161,18 +165,54 @@ def keep(rule, history, true, arrays):
     )
 
 
-def make_cost(config, *, blocks=(9.0, 10.0, 11.0), finished=ENVIRONMENT.finished, name=""):
-    """Times of `config`'s model: training blocks in seconds, the rest chosen to be told apart."""
+def stored(folder, *runs, costs=(), **options) -> Results:
+    """The results of runs, each what `make_run` takes (100 test images), once written to a store.
+
+    `options` are those of `load_results`.
+    """
+    store = RunStore(folder)
+    outputs = [make_run(**{"test_images": 100, **run}) for run in runs]
+    for output in outputs:
+        store.write(output)
+    for cost in costs:
+        store.write_cost(cost)
+    return load_results(store, [output.record.config for output in outputs], **options)
+
+
+def make_turn(seconds, ruler=30.0, *, others=0.0, steal=0.0):
+    """A turn whose training took so long; testing and a single image took 50 and 0.1 ms a second.
+
+    `ruler` is one number, or three.
+    """
+    return Turn(
+        train_seconds=seconds,
+        inference_ms=50.0 * seconds,
+        latency_ms=0.1 * seconds,
+        latency_ms_p90=0.2 * seconds,
+        ruler_ms=(ruler,) * 3 if isinstance(ruler, float) else ruler,
+        others_percent=others,
+        steal_percent=steal,
+    )
+
+
+def make_cost(
+    config, *, blocks=(9.0, 10.0, 11.0), turns=(), finished=ENVIRONMENT.finished, name=""
+):
+    """Times of `config`'s model: training blocks in seconds, the rest chosen to be told apart.
+
+    With `turns` it is a record of those, without blocks.
+    """
     return CostRecord(
         name=name or cost_name(config),
         model=config.model,
         config=config,
         busy_percent=0.0,
         block_images=10_048,
-        train_seconds_blocks=list(blocks),
+        turns=list(turns),
+        train_seconds_blocks=[] if turns else list(blocks),
         scaled_to_images=60_000,
         inference_images=config.test_images or 10_000,
-        inference_ms_passes=[400.0, 600.0],
-        latency_ms=[float(n) for n in range(1, 12)],
+        inference_ms_passes=[] if turns else [400.0, 600.0],
+        latency_ms=[] if turns else [float(n) for n in range(1, 12)],
         environment=ENVIRONMENT.model_copy(update={"finished": finished}),
     )

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from math import nan
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 PAPER = "paper"  # the source of what is printed in the paper
 SETTINGS = "settings"  # of what this report chose: margins, patience, limits
 
@@ -115,3 +117,8 @@ def reported(number: float, std: float = nan) -> Value:
 def setting(number: float) -> Value:
     """A number that this report chose."""
     return Value(number, (SETTINGS,))
+
+
+def framed(rows: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    """Rows by name as a frame of objects; left to itself, pandas would make floats of Values."""
+    return pd.DataFrame([*rows.values()], index=[*rows], dtype=object)

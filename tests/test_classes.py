@@ -1,0 +1,151 @@
+"""Classes and images, counted by hand and by torchmetrics."""
+
+import numpy as np
+import pytest
+import torch
+from made_up import labels, mistaken, stored
+from torchmetrics.functional import classification
+
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES, raw_images
+from fmnist_lib.results import classes
+
+N = 100
+SHIRTS = np.flatnonzero(labels(N) == CLASS_NAMES.index("Shirt"))
+
+
+def taken_for(name, places):
+    predicted = labels(N).copy()
+    predicted[places] = CLASS_NAMES.index(name)
+    return predicted
+
+
+def random_predictions(seed):
+    chance = np.random.default_rng(seed)
+    predicted = np.where(chance.random(N) < 0.7, labels(N), chance.integers(0, 9, N))  # never 9
+    return np.where(predicted == 9, 0, predicted)
+
+
+@pytest.fixture
+def chances(tmp_path):
+    """Three runs whose predictions are drawn at random; class 9 is never predicted."""
+    probability = np.linspace(0.11, 0.98, N)
+    return stored(
+        tmp_path,
+        *(
+            {"seed": s, "predicted": random_predictions(s), "probability": probability}
+            for s in range(3)
+        ),
+    )
+
+
+def test_scores_are_torchmetrics(chances):
+    frame = classes.class_scores(chances).set_index("class")
+    for name, score in [
+        ("class_precision", classification.multiclass_precision),
+        ("class_recall", classification.multiclass_recall),
+        ("class_specificity", classification.multiclass_specificity),
+        ("f1", classification.multiclass_f1_score),
+    ]:
+        by_run = np.array(
+            [
+                100
+                * score(*map(torch.tensor, (random_predictions(s), labels(N))), 10, average="none")
+                for s in range(3)
+            ]
+        )
+        found = [*frame[name]]
+        assert [*map(float, found)] == pytest.approx(by_run.mean(axis=0), abs=1e-4)
+        assert [v.std for v in found] == pytest.approx(by_run.std(axis=0, ddof=1), abs=1e-4)
+        assert [v.parts["seed 2"] for v in found] == pytest.approx(by_run[2], abs=1e-4)
+    assert frame.support.tolist() == [10] * 10
+    assert frame.f1["Ankle boot"] == 0
+    assert frame.f1["Bag"].sources == tuple(run.name for run in chances.runs)
+
+
+def test_counts_are_summed_over_the_runs(chances):
+    counts = classes.confusion(chances, "lenet5")
+    assert counts.loc["Shirt"].sum() == 30
+    right = sum((random_predictions(s) == labels(N)).sum() for s in range(3))
+    assert np.trace(counts) == right
+    assert len(counts.loc["Bag", "Coat"].sources) == 3
+
+
+def test_the_most_confused_come_first_and_ties_in_class_order(tmp_path):
+    predicted, true = labels(N).copy(), labels(N)
+    for label, other, count in [(6, 0, 3), (9, 7, 2), (0, 6, 2), (0, 2, 2), (4, 2, 1)]:
+        predicted[np.flatnonzero((true == label) & (predicted == true))[:count]] = other
+    runs = {"predicted": predicted}, {"seed": 1, "predicted": taken_for("T-shirt/top", SHIRTS[:1])}
+    results = stored(tmp_path, *runs, {"model": "vit_tiny"})
+    top = classes.most_confused(results, "lenet5", 4)
+    assert top[["true", "predicted", "count"]].to_numpy().tolist() == [
+        ["Shirt", "T-shirt/top", 4],
+        ["T-shirt/top", "Pullover", 2],
+        ["T-shirt/top", "Shirt", 2],
+        ["Ankle boot", "Sneaker", 2],
+    ]
+    share = top.share[0]  # three and one of ten shirts
+    assert (share, share.std) == pytest.approx((20, 20 / np.sqrt(2)))
+    assert len(classes.most_confused(results, "lenet5", 50)) == 5
+    assert classes.most_confused(results, "vit_tiny").empty
+
+
+def test_the_surest_mistakes_are_the_first_runs(tmp_path):
+    probability = np.full(N, 0.99)
+    probability[SHIRTS[:4]] = [0.5, 0.75, 0.5, 0.25]
+    sure = {"predicted": taken_for("Coat", SHIRTS[:4]), "probability": probability}
+    results = stored(tmp_path, sure, {"seed": 1, "predicted": taken_for("Coat", SHIRTS)})
+    found = classes.surest_mistakes(results, "lenet5", "Shirt", "Coat", 3)
+    assert found["index"].tolist() == [SHIRTS[1], SHIRTS[0], SHIRTS[2]]
+    assert found.probability.tolist() == [0.75, 0.5, 0.5]
+    assert found.probability_of_true[0].sources == (results.runs[0].name,)
+    assert classes.surest_mistakes(results, "lenet5", "Bag", "Coat").empty
+
+
+@pytest.mark.parametrize("test_images", [N, None])
+def test_images_are_those_that_the_run_was_tested_on(tmp_path, test_images):
+    results = stored(tmp_path, {"test_images": test_images})
+    raw, raw_labels = (tensor.numpy() for tensor in raw_images())
+    own = labels(test_images)
+    for place, image in zip((3, 90), classes.images_at(results, "lenet5", [3.0, 90]), strict=True):
+        same = np.abs(raw / 255 - image).max(axis=(1, 2)) < 1e-5
+        assert set(raw_labels[same]) == {own[place]}
+
+
+def test_unanimous_are_images_that_all_take_for_the_same_wrong_class(tmp_path):
+    probability = np.full(N, 0.5)
+    probability[SHIRTS[2]] = 0.75
+    shared = taken_for("Coat", SHIRTS[:3])
+    other = taken_for("Coat", SHIRTS[1:5])
+    other[SHIRTS[3]] = CLASS_NAMES.index("Bag")
+    results = stored(
+        tmp_path,
+        *({"seed": s, "predicted": shared, "probability": probability} for s in range(2)),
+        {"model": "vit_tiny", "predicted": other, "probability": probability},
+    )
+    found = classes.unanimous(results)
+    assert found["index"].tolist() == [SHIRTS[2], SHIRTS[1]]
+    assert found[["true", "predicted"]].to_numpy().tolist() == [["Shirt", "Coat"]] * 2
+    assert found.probability.tolist() == [0.75, 0.5]
+    assert len(found["index"][0].sources) == 3
+    assert classes.unanimous(stored(tmp_path / "right", {}, {"model": "vit_tiny"})).empty
+
+
+def test_calibration_is_torchmetrics(chances):
+    frame = classes.calibration(chances)
+    sure = torch.tensor(np.float16(np.linspace(0.11, 0.98, N)).astype(np.float32))
+    right = [torch.tensor(random_predictions(s) == labels(N)) for s in range(3)]
+    errors = [100 * classification.binary_calibration_error(sure, each.int()) for each in right]
+    found = frame.calibration_error["lenet5"]
+    assert [*found.parts.values()] == pytest.approx([float(e) for e in errors], abs=1e-3)
+    assert found == pytest.approx(np.mean(errors), abs=1e-3)
+    assert frame.confidence["lenet5"] == pytest.approx(100 * float(sure.mean()), abs=1e-3)
+    bins = classes.calibration_bins(chances, "lenet5")
+    assert bins["images"].sum() == 3 * N
+    assert np.average(bins.accuracy, weights=bins["images"]) == pytest.approx(
+        frame.accuracy["lenet5"]
+    )
+
+
+def test_certain_probabilities_have_a_bin(tmp_path):
+    certain = {"predicted": mistaken(N, range(10)), "probability": np.ones(N)}
+    assert classes.calibration(stored(tmp_path, certain)).calibration_error["lenet5"] == 10

@@ -1,0 +1,414 @@
+"""Frames against hand counts, the released files, and what follows from the named sources alone."""
+
+import io
+import shutil
+from math import hypot, isnan, sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import ENVIRONMENT, make_cost, make_run, make_turn, mistaken, stored
+
+from fmnist_lib.errors import UserError
+from fmnist_lib.paths import REPORT
+from fmnist_lib.results import tables
+from fmnist_lib.results.columns import column
+from fmnist_lib.results.load import Results, as_recorded, load_results, variant_of
+from fmnist_lib.results.statistics import share_interval
+from fmnist_lib.results.value import Value
+from fmnist_lib.runs.config import Stop, make_config
+from fmnist_lib.runs.plans import ABLATED, AUGMENTED, plan
+from fmnist_lib.runs.store import RunStore
+
+N = 100  # test images of a made-up run
+SHORT, LONG = Stop(patience=2), Stop(patience=4)
+MOVES = (0.9, 0.5, 0.6, 0.7, 0.4, 0.5)  # best epoch 2, at the longer patience 5
+STAYS = (0.9, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def wrong(count, start=0):
+    return mistaken(N, slice(start, start + count))
+
+
+def both(model, seed, short, long, **options):
+    """A run that is wrong on `short` images at the first rule and on `long` at the second."""
+    predicted = {SHORT.name: wrong(short), LONG.name: wrong(long)}
+    losses = MOVES if short != long else STAYS
+    run = {"model": model, "seed": seed, "predicted": predicted, "losses": losses}
+    return {**run, "stops": (SHORT, LONG), **options}
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """Two models with two seeds; the longer patience helps ViT-Tiny alone."""
+    runs = [("mobilenet_lite", 0, 10, 10), ("mobilenet_lite", 1, 12, 12)]
+    runs += [("vit_tiny", 0, 40, 20), ("vit_tiny", 1, 41, 19)]
+    return stored(tmp_path, *(both(*run) for run in runs), rule=SHORT.name)
+
+
+def released(**options):
+    store = RunStore(REPORT / "records", read_only=True)
+    configs = as_recorded(store, plan("paper", seeds="0-4"), free=frozenset({"device"}))
+    return load_results(store, configs, **options)
+
+
+# --- loading ---
+
+
+def test_runs_come_in_the_papers_order_then_by_seed(tmp_path):
+    relu = {"model_options": {"activation": "relu"}}
+    runs = [{"model": "vit_tiny"}, relu, {"seed": 2}, {"model": "baseline_cnn"}, {}]
+    results = stored(tmp_path, *runs)
+    assert results.models == ["lenet5", "vit_tiny", "baseline_cnn"]
+    assert [run.config.seed for run in results.of("lenet5")] == [0, 2]
+    assert len(results.of("lenet5", "relu")) == 1
+    assert [variant_of(run.config) for run in results.runs][:4] == [
+        "paper",
+        "paper",
+        "relu",
+        "paper",
+    ]
+    assert tables.models_frame(results).n["lenet5"] == 2
+    with pytest.raises(UserError, match="no results for 'resnet_mini'"):
+        results.of("resnet_mini")
+
+
+@pytest.mark.parametrize("known", [*ABLATED, *AUGMENTED], ids=lambda v: f"{v.model} {v.name}")
+def test_planned_variants_have_their_names_whatever_the_protocol(known):
+    protocol = {"protocol": "split", "seed": 3, "test_images": 500}
+    assert variant_of(make_config(model=known.model, **known.settings, **protocol)) == known.name
+    assert variant_of(make_config(model=known.model, **protocol)) == "paper"
+
+
+def test_a_variant_without_a_name_is_named_by_its_settings():
+    assert variant_of(make_config(model="lenet5", batch_size=7)) == '{"batch_size": 7}'
+
+
+def test_what_is_missing_or_damaged_is_left_out_and_nothing_counts_twice(tmp_path):
+    results = stored(tmp_path, {}, {"seed": 1})
+    first, second = (run.config for run in results.runs)
+    absent = make_run("vit_tiny", test_images=N).record.config
+    assert len(load_results(results.store, [first, absent, second, first]).runs) == 2
+    (tmp_path / second.name / "record.json").write_text("{")
+    with pytest.warns(UserWarning, match=second.name):
+        assert len(load_results(results.store, [first, second]).runs) == 1
+    with pytest.raises(UserError, match=f"no record of {absent.name}"):
+        load_results(results.store, [absent])
+
+
+def test_runs_whose_mean_would_mean_nothing_are_refused(tmp_path):
+    with pytest.raises(UserError, match="beyond the seed"):
+        stored(tmp_path, {}, {"seed": 1, "test_images": 50})
+    with pytest.raises(UserError, match=r"'test_loss-p9'; there are: test_loss-p5"):
+        stored(tmp_path, {}, rule="test_loss-p9")
+
+
+def test_one_shortened_run_makes_a_draft(tmp_path):
+    whole = {"test_images": None}
+    assert not stored(tmp_path, whole, whole | {"model": "vit_tiny"}).draft
+    assert stored(tmp_path, whole, {"model": "vit_tiny"}).draft
+
+
+def test_runs_are_found_as_recorded_for_the_rules_asked_for(tmp_path):
+    asked = make_run(test_images=N).record.config
+    store = stored(tmp_path, {"precision": "bf16", "stops": (Stop(), LONG)}).store
+    (found,) = as_recorded(store, [asked], free=frozenset({"precision"}))
+    assert (found.precision, found.stops) == ("bf16", (Stop(),))
+    more = asked.model_copy(update={"stops": (Stop(patience=7),)})
+    (found,) = as_recorded(store, [more], free=frozenset({"precision"}))
+    assert not store.find(found)
+
+
+def test_costs_are_the_newest_of_the_machine_that_timed_the_most(tmp_path):
+    lenet, vit, cnn = (
+        make_run(model, test_images=N).record.config
+        for model in ("lenet5", "vit_tiny", "baseline_cnn")
+    )
+    other = make_run(batch_size=32, test_images=N).record.config
+    elsewhere = ENVIRONMENT.model_copy(update={"cpu": "Another", "finished": "2026-09-01T00:00:00"})
+    there = make_cost(lenet, name="there").model_copy(update={"environment": elsewhere})
+    costs = [
+        make_cost(lenet, name="new", finished="2026-03-01T00:00:00+00:00"),
+        make_cost(lenet, name="old", finished="2026-02-01T00:00:00+00:00"),
+        make_cost(other, name="other", finished="2026-04-01T00:00:00+00:00"),
+        *(make_cost(vit, name="vit"), make_cost(cnn, name="cnn"), there),
+    ]
+    found = stored(tmp_path, {}, {"model": "vit_tiny"}, costs=costs).costs
+    # Also of a model without runs, since the ruler is that of all models timed.
+    assert {m: c.name for m, c in found.items()} == {
+        "lenet5": "new",
+        "vit_tiny": "vit",
+        "baseline_cnn": "cnn",
+    }
+
+
+# --- one row a model ---
+
+
+def test_means_spreads_and_intervals_by_hand(tmp_path):
+    losses = [(0.9, 0.5, 0.7), (0.4, 0.5), (0.9, 0.8, 0.3)]  # best epochs 2, 1, 3
+    runs = ({"seed": s, "losses": losses[s], "predicted": wrong(5 + 2 * s)} for s in range(3))
+    results = stored(tmp_path, *runs, {"model": "vit_tiny", "predicted": wrong(7)})
+    frame = tables.models_frame(results)
+    lenet, vit = tables.namespace(frame).values()
+    assert (lenet.name, lenet.title, lenet.n, lenet.parameters) == ("lenet5", "LeNet-5", 3, 60_000)
+    assert (lenet.best_epoch, lenet.best_epoch.std, lenet.epochs) == (2, 1, pytest.approx(8 / 3))
+    assert (lenet.test_loss, lenet.test_loss.std) == (pytest.approx(0.4), pytest.approx(0.1))
+    assert (lenet.test_accuracy, lenet.test_accuracy.std) == (93, 2)
+    assert lenet.test_accuracy.parts == {"seed 0": 95, "seed 1": 93, "seed 2": 91}
+    over_seeds = 4.302653 * 2 / sqrt(3)  # the 97.5 % quantile of t with 2 degrees of freedom
+    # Wrong are 5, 7 and 9 images, always the first ones: 5 in all runs, 2 in two, 2 in one.
+    low, high = share_interval(np.repeat([0, 1 / 3, 2 / 3, 1], [5, 2, 2, 91]))
+    assert lenet.test_accuracy.low == pytest.approx(93 - hypot(over_seeds, 93 - low))
+    assert lenet.test_accuracy.high == pytest.approx(93 + hypot(over_seeds, high - 93))
+    assert lenet.next_run.high == pytest.approx(93 + 4.302653 * 2 * sqrt(4 / 3))
+    assert lenet.gap.parts == {"seed 0": 82 - 95, "seed 1": 81 - 93, "seed 2": 83 - 91}
+    assert (lenet.difference, lenet.test_accuracy_paper) == (pytest.approx(93 - 89.07), 89.07)
+    assert (lenet.train_seconds_paper.std, lenet.parameters_paper) == (0.65, 62_000)
+    assert (vit.test_accuracy, *vit.test_accuracy.interval) == pytest.approx(
+        (93, 86.25, 96.57), abs=0.01
+    )
+    assert isnan(vit.test_accuracy.std)
+    assert isnan(vit.next_run.low)
+    same = stored(tmp_path / "same", {}, {"seed": 1})
+    assert tables.measured(same, "lenet5", "test_accuracy").interval == share_interval(np.ones(N))
+
+
+def test_times_and_what_follows_from_them(tmp_path):
+    elsewhere = ENVIRONMENT.model_copy(update={"cpu": "Another processor"})
+    crowded = ENVIRONMENT.model_copy(update={"runs_beside": 23})
+    config = make_run(test_images=N).record.config
+    runs = [
+        {"losses": (0.9, 0.5)},  # epochs of 10 and 20 s
+        {"losses": (0.9, 0.5, 0.4, 0.3), "seed": 1, "environment": elsewhere},
+        {"losses": (0.9, 0.5, 0.4, 0.3), "seed": 2, "environment": crowded},
+    ]
+    results = stored(
+        tmp_path, *runs, {"model": "vit_tiny"}, costs=[make_cost(config, blocks=(9, 10, 14))]
+    )
+    lenet, vit = tables.namespace(tables.models_frame(results)).values()
+    assert lenet.total_train_seconds == pytest.approx(10 * 10 / 3)
+    assert lenet.total_train_seconds.interval == pytest.approx((30, 14 * 10 / 3))
+    assert lenet.total_train_seconds.std == pytest.approx(10 * lenet.epochs.std)
+    assert lenet.total_train_seconds.parts["seed 0"] == 20
+    assert lenet.train_us_per_parameter.high == pytest.approx(14 * 1e6 / 60_000)
+    assert (lenet.train_seconds_in_runs, lenet.ratio, lenet.ratio.high) == (15, 1.5, 15 / 9)
+    assert isnan(vit.train_seconds)
+    assert isnan(vit.total_train_seconds)
+    assert isnan(vit.ratio)
+    assert vit.train_seconds_in_runs == 20
+    alone = tables.models_frame(stored(tmp_path / "not timed", {"seed": 1}))
+    assert (alone.train_seconds_in_runs["lenet5"], isnan(alone.ratio["lenet5"])) == (20, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "images"),
+    [
+        ({"train_images": 600}, 600),
+        ({"protocol": "split"}, 50_000),
+        ({"protocol": "fold", "fold": 1, "validation_images": 4_800}, 43_200),
+    ],
+)
+def test_epochs_are_timed_as_if_over_all_training_images(settings, images):
+    run = make_run(test_images=N, losses=(0.9, 0.5), **settings).record
+    results = Results(RunStore("nowhere"), (run,))
+    frame = tables.epochs_frame(results)
+    assert frame.train_seconds.tolist() == pytest.approx(
+        [10 * 60_000 / images, 20 * 60_000 / images]
+    )
+    assert (frame.epoch.tolist(), frame.test_loss.tolist()) == ([1, 2], [0.9, 0.5])
+    assert tables.results_csv(results).train_images.tolist() == [images]
+
+
+def test_everything_is_read_at_the_stopping_rule(patient):
+    long = patient.longer()
+    assert (long.rule, long.longer()) == (LONG.name, None)
+    assert tables.runs_frame(patient).best_epoch.tolist() == [2, 2, 2, 2]
+    assert tables.runs_frame(long).best_epoch.tolist() == [2, 2, 5, 5]
+    assert tables.runs_frame(patient).fired.all()
+    assert len(tables.epochs_frame(patient)) == 4 * 4
+    assert len(tables.epochs_frame(long)) == 4 * 6
+
+
+def test_what_the_longer_patience_adds(patient):
+    mobilenet, vit = tables.namespace(tables.models_frame(patient)).values()
+    assert (vit.test_accuracy, vit.test_accuracy_long, vit.gain) == (59.5, 80.5, 21)
+    assert (vit.best_epoch_long, vit.epochs_long, vit.test_loss_long) == (5, 6, 0.4)
+    assert vit.gain.parts == {"seed 0": 20, "seed 1": 22}
+    lead = np.repeat([0, 0.5, 1, 0.5, 0], [19, 1, 20, 1, 59])  # of both runs, on each image
+    reach = hypot(1, 100 * np.std(lead, ddof=1) / 10)
+    assert vit.gain.high > 21 + 2 * reach
+    assert (vit.later, vit.later_most) == (2, 100)
+    assert (mobilenet.gain, mobilenet.later) == (0, 0)
+    assert isnan(mobilenet.gain.high)  # equal in these runs, which is no interval without width
+    assert mobilenet.later_most == pytest.approx(100 * (1 - sqrt(0.05)))
+
+
+def test_only_runs_that_hold_both_rules_gain(tmp_path):
+    results = stored(
+        tmp_path, both("lenet5", 0, 9, 3), {"seed": 7, "stops": (SHORT,)}, rule=SHORT.name
+    )
+    row = tables.models_frame(results).loc["lenet5"]
+    assert (row.n, row.gain, row.test_accuracy_long) == (2, 6, 97)
+    assert row.gain.sources == (results.of("lenet5")[0].name,)
+    assert row.gain.low == pytest.approx(6 - 1.96 * 100 * sqrt(0.06 * 0.94 / 99), abs=1e-3)
+    plain = tables.models_frame(stored(tmp_path / "plain", {}))
+    assert plain[["gain", "later", "later_most", "epochs_long"]].isna().all(axis=None)
+
+
+# --- pairs ---
+
+
+def test_pairs_are_corrected_for_all_of_them(tmp_path):
+    mistakes = {"lenet5": (3, 9, 4), "vit_tiny": (48, 49, 52), "baseline_cnn": (5, 7, 4)}
+    results = stored(
+        tmp_path,
+        *(
+            {"model": model, "seed": seed, "predicted": wrong(count)}
+            for model, counts in mistakes.items()
+            for seed, count in enumerate(counts)
+        ),
+    )
+    frame = tables.pairs(results)
+    assert frame.index.tolist() == [
+        "lenet5_vit_tiny",
+        "lenet5_baseline_cnn",
+        "vit_tiny_baseline_cnn",
+    ]
+    row = frame.loc["lenet5_vit_tiny"]
+    assert (row["first"], row.second) == ("LeNet-5", "ViT-Tiny")
+    assert row.difference == pytest.approx((48 + 49 + 52 - 16) / 3)
+    assert frame.differs.tolist() == ["yes", "undecided", "yes"]
+    low, middle, high = sorted(frame.p)
+    assert sorted(frame.p_holm) == pytest.approx(
+        [3 * low, max(3 * low, 2 * middle), max(2 * middle, high)]
+    )
+    assert set(row.p.sources) == {run.name for m in ("lenet5", "vit_tiny") for run in results.of(m)}
+    assert set(row.p_holm.sources) == {run.name for run in results.runs}
+    assert (
+        frame.difference["lenet5_baseline_cnn"].low
+        < 0
+        < frame.difference["lenet5_baseline_cnn"].high
+    )
+    turned, _ = tables.compare(results, "vit_tiny", "lenet5")
+    assert turned.interval == pytest.approx((-row.difference.high, -row.difference.low))
+    gap, _ = tables.compare(results, "vit_tiny", "lenet5", "gap")  # all train accuracies are alike
+    assert gap.interval == pytest.approx(row.difference.interval)
+    epochs, found = tables.compare(results, "vit_tiny", "lenet5", "best_epoch")
+    assert (epochs, found.p_differs(), isnan(epochs.low)) == (0, 1, True)
+
+
+def test_equal_models_are_shown_to_be_so(tmp_path):
+    size = 10_000
+    one, other = mistaken(size, slice(0, 2)), mistaken(size, slice(2, 4))
+    runs = [{"predicted": one}, {"model": "vit_tiny", "predicted": other}]
+    results = stored(tmp_path, *({**run, "test_images": None} for run in runs))
+    row = tables.pairs(results).iloc[0]
+    assert (row.difference, row.differs, row.equal_within) == (0, "no", 0.15)
+    assert row.difference.high == pytest.approx(1.96 * 100 * 2 / size, abs=1e-3)
+    with pytest.raises(UserError, match="same images"):
+        tables.pairs(stored(tmp_path / "unlike", {}, {"model": "vit_tiny", "test_images": 50}))
+    assert tables.pairs(stored(tmp_path / "alone", {})).empty
+
+
+# --- prose and files ---
+
+
+def test_rows_for_prose(patient):
+    frame = tables.models_frame(patient)
+    assert tables.top(frame, "test_accuracy").name == "mobilenet_lite"
+    assert tables.top(frame, "test_accuracy", lowest=True).title == "ViT-Tiny"
+    assert tables.top(frame, "train_seconds").name == "mobilenet_lite"  # neither was timed
+    assert "{vit_tiny.gain:.1f}".format(**tables.namespace(frame)) == "21.0"
+
+
+def test_flat_frames_hold_numbers_and_their_spread():
+    cells = {
+        "title": ["A", "B"],
+        "n": [Value(2), Value(1)],
+        "test_loss": [Value(0.5, std=0.1), Value(1)],
+    }
+    frame = pd.DataFrame(cells, index=pd.Index(["a", "b"], name="model"), dtype=object)
+    text = tables.to_csv(tables.flat(frame)).decode()
+    assert text == "model,title,n,test_loss,test_loss_std\na,A,2,0.5,0.1\nb,B,1,1.0,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "rounding"),
+    [
+        ("tables/table1.csv", tables.table1_csv, None),
+        ("tables/table2.csv", tables.table2_csv, 1e-12),
+        ("results.csv", tables.results_csv, 1e-12),
+        ("tables/confusion.csv", tables.confusion_csv, None),
+    ],
+)
+def test_released_records_give_the_released_files(name, make, rounding):
+    """But for times, which are medians now; columns may be added behind."""
+    was, content = (REPORT / name).read_bytes(), tables.to_csv(make(released()))
+    if rounding is None:
+        assert content == was
+        return
+    old, new = (pd.read_csv(io.BytesIO(text)) for text in (was, content))
+    assert [*new][: len([*old])] == [*old]
+    times = old.filter(
+        regex="^(train_seconds_(mean|std)|inference_ms|latency|train_us|total|ratio)"
+    )
+    pd.testing.assert_frame_equal(
+        new[[*old]].drop(columns=[*times]), old.drop(columns=[*times]), rtol=rounding
+    )
+
+
+def test_each_column_is_in_the_catalogue(patient):
+    frames = [tables.models_frame(patient), tables.pairs(patient)]
+    frames += [make(patient) for make in (tables.table1_csv, tables.table2_csv, tables.results_csv)]
+    assert all(column(name) for frame in frames for name in frame)
+
+
+@pytest.mark.parametrize("models", ["", "lenet5", "vit_tiny"])
+def test_every_frame_works_on_short_real_runs(smoke_store, models):
+    seeds = "0" if models == "vit_tiny" else "0,1"
+    results = load_results(smoke_store, plan("smoke", models=models, seeds=seeds))
+    frame = tables.models_frame(results)
+    assert list(frame.index) == results.models
+    for accuracy in frame.test_accuracy:
+        assert accuracy.low <= accuracy <= accuracy.high
+    makers = (tables.pairs, tables.table1_csv, tables.table2_csv, tables.results_csv)
+    for make in makers:
+        assert tables.to_csv(tables.flat(make(results)))
+
+
+def test_numbers_follow_from_the_sources_that_they_name(tmp_path):
+    """Each Value again, from a store that holds nothing but the records it names."""
+    config = {m: make_run(m, test_images=N).record.config for m in ("lenet5", "vit_tiny")}
+    costs = [make_cost(config["lenet5"], turns=[make_turn(10.0), make_turn(12.0, 40.0)], name="a")]
+    costs += [make_cost(config["vit_tiny"], turns=[make_turn(30.0, 60.0)], name="b")]
+    runs = [
+        both("lenet5", 0, 9, 3),
+        both("lenet5", 1, 8, 3),
+        both("vit_tiny", 0, 20, 20),
+        both("vit_tiny", 1, 30, 21),
+    ]
+    results = stored(tmp_path / "all", *runs, costs=costs, rule=SHORT.name)
+    configs = [run.config for run in results.runs]
+    again = {}
+    frame = tables.models_frame(results)
+    for model, row in frame.iterrows():
+        for name, number in row.items():
+            if not isinstance(number, Value) or isnan(number) or name.endswith("_paper"):
+                continue
+            named = set(number.sources) - {"paper"}
+            needed = named | {f"model:{model}"}
+            if not named & {run.name for run in results.of(model)}:  # then any run of the model
+                needed |= {results.of(model)[0].name}
+            folder = tmp_path / str(len(again))
+            if (key := frozenset(needed)) not in again:
+                for source in needed - {f"model:{model}"}:
+                    place = folder / (f"{source}.json" if source.startswith("costs/") else source)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    copy = shutil.copytree if (tmp_path / "all" / source).is_dir() else shutil.copy
+                    copy(tmp_path / "all" / place.relative_to(folder), place)
+                alone = load_results(RunStore(folder), configs, rule=SHORT.name)
+                again[key] = tables.models_frame(alone).loc[model]
+            found = again[key][name]
+            spreads = [(x, x.std, x.low, x.high) for x in (found, number)]
+            assert spreads[0] == pytest.approx(spreads[1], nan_ok=True), name
