@@ -7,13 +7,12 @@ from PyTorch's global generator, so a seed set before `build_model` decides them
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from .baseline_cnn import BaselineCNN
-from .checks import OptionError
+from .checks import OptionError, check_option, require
 from .densenet_tiny import DenseNetTiny
 from .lenet5 import LeNet5
 from .mobilenet_lite import MobileNetLite
@@ -38,33 +37,30 @@ class ModelSpec:
 
 
 # In the paper's order, which tables and figures keep.
-MODELS: Mapping[str, ModelSpec] = MappingProxyType(
-    {
-        "lenet5": ModelSpec("LeNet-5", LeNet5),
-        "resnet_mini": ModelSpec("ResNet-Mini", ResNetMini),
-        "densenet_tiny": ModelSpec("DenseNet-Tiny", DenseNetTiny),
-        "mobilenet_lite": ModelSpec("MobileNet-Lite", MobileNetLite),
-        "vit_tiny": ModelSpec("ViT-Tiny", ViTTiny),
-        "baseline_cnn": ModelSpec("Custom CNN", BaselineCNN),
-    }
-)
+MODELS: Mapping[str, ModelSpec] = {
+    "lenet5": ModelSpec("LeNet-5", LeNet5),
+    "resnet_mini": ModelSpec("ResNet-Mini", ResNetMini),
+    "densenet_tiny": ModelSpec("DenseNet-Tiny", DenseNetTiny),
+    "mobilenet_lite": ModelSpec("MobileNet-Lite", MobileNetLite),
+    "vit_tiny": ModelSpec("ViT-Tiny", ViTTiny),
+    "baseline_cnn": ModelSpec("Custom CNN", BaselineCNN),
+}
 
 
 def build_model(name: str, **overrides: Any) -> nn.Module:  # noqa: ANN401, values differ by option
     """Build a model that maps images (B, 1, 28, 28) to logits (B, 10).
 
-    Raises `OptionError` (a ValueError) with one sentence for an unknown name, an unknown option or
-    a value that makes no sense. Under `torch.device("meta")` it checks the options and draws no
-    weights.
+    Raises `OptionError` with one sentence for an unknown name, an unknown option or a value that
+    makes no sense. Under `torch.device("meta")` it checks the options and draws no weights.
     """
-    if name not in MODELS:
-        raise OptionError(f"unknown model {name!r}; allowed are {', '.join(MODELS)}")
-    spec = MODELS[name]
-    for option in overrides:
-        if option not in spec.defaults:
-            allowed = ", ".join(spec.defaults)
-            raise OptionError(f"{name} has no option {option!r}; allowed are {allowed}")
+    require(name in MODELS, f"unknown model {name!r}; allowed are {', '.join(MODELS)}")
+    builder = MODELS[name].builder
+    options = inspect.signature(builder).parameters
     try:
-        return spec.builder(**overrides)
+        for option, value in overrides.items():
+            allowed = ", ".join(options)
+            require(option in options, f"there is no option {option!r}; allowed are {allowed}")
+            check_option(option, value, options[option].annotation)
+        return builder(**overrides)
     except OptionError as error:
         raise OptionError(f"{name}: {error}") from None

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .checks import dropout_rate, whole_numbers
+from .checks import check_length
 
 
 def convolution_block(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -27,13 +27,11 @@ class BaselineCNN(nn.Module):
 
     def __init__(self, *, widths: Sequence[int] = (8, 16, 32), dropout: float = 0.2) -> None:
         super().__init__()
-        # Each block halves the resolution, and 28 pixels can be halved four times.
-        widths = whole_numbers("widths", widths, most=4)
-        self.blocks = nn.Sequential(
-            *(convolution_block(before, after) for before, after in pairwise((1, *widths)))
-        )
+        check_length("widths", widths, 1, 4)  # 28 pixels can be halved four times
+        blocks = (convolution_block(before, after) for before, after in pairwise((1, *widths)))
+        self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout_rate(dropout))
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(widths[-1], 10)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ first two only; so the last block has none here.
 """
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from .checks import require, switch, whole_number
+from .checks import require
 
 NUM_BLOCKS = 3
 
@@ -18,9 +17,8 @@ NUM_BLOCKS = 3
 def plain_width(channels_in: int, growth_rate: int, layers: int) -> int:
     """Width at which a plain block has as many convolution weights as the dense block.
 
-    Dense layers read channels_in + i·growth_rate channels and write growth_rate; plain layers read
-    and write w, but for the first, which reads channels_in. Equal sums give a quadratic in w; its
-    root is exact at the paper's values (12) and rounded elsewhere.
+    Layer i of a dense block reads channels_in + i·growth_rate channels, a plain one its w, the
+    first channels_in. Equal sums give a quadratic in w, whose root is whole at the defaults (12).
     """
     dense = growth_rate * (layers * channels_in + growth_rate * layers * (layers - 1) // 2)
     if layers == 1:
@@ -31,11 +29,8 @@ def plain_width(channels_in: int, growth_rate: int, layers: int) -> int:
 
 def layer(channels_in: int, channels_out: int) -> nn.Sequential:
     """Batch norm, ReLU, 3×3 convolution: normalised before it is convolved, as DenseNet does."""
-    return nn.Sequential(
-        nn.BatchNorm2d(channels_in),
-        nn.ReLU(),
-        nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1),
-    )
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
+    return nn.Sequential(nn.BatchNorm2d(channels_in), nn.ReLU(), convolution)
 
 
 def transition(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -44,35 +39,27 @@ def transition(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class DenseBlock(nn.Module):
-    """Every layer reads the block's input and all earlier outputs, concatenated."""
+    """Every layer reads the block's input and all earlier outputs, concatenated.
 
-    def __init__(self, channels_in: int, *, growth_rate: int, layers: int) -> None:
+    If not `dense`, the same layers in a row, at the same convolution cost.
+    """
+
+    def __init__(self, channels_in: int, growth_rate: int, layers: int, *, dense: bool) -> None:
         super().__init__()
-        self.channels_out = channels_in + layers * growth_rate
-        self.layers = nn.ModuleList(
-            layer(channels_in + i * growth_rate, growth_rate) for i in range(layers)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C + layers·growth_rate, H, W)."""
-        for dense_layer in self.layers:
-            x = torch.cat([x, dense_layer(x)], dim=1)
-        return x
-
-
-class PlainBlock(nn.Module):
-    """The same layers in a row, without concatenation, at a dense block's convolution cost."""
-
-    def __init__(self, channels_in: int, *, growth_rate: int, layers: int) -> None:
-        super().__init__()
-        self.channels_out = plain_width(channels_in, growth_rate, layers)
-        channels = [channels_in] + layers * [self.channels_out]
-        self.layers = nn.ModuleList(layer(before, after) for before, after in pairwise(channels))
+        self.dense = dense
+        if dense:
+            writes = growth_rate
+            reads = [channels_in + i * growth_rate for i in range(layers)]
+            self.channels_out = channels_in + layers * growth_rate
+        else:
+            writes = self.channels_out = plain_width(channels_in, growth_rate, layers)
+            reads = [channels_in] + (layers - 1) * [writes]
+        self.layers = nn.ModuleList(layer(channels, writes) for channels in reads)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, channels_out, H, W)."""
-        for plain_layer in self.layers:
-            x = plain_layer(x)
+        for each in self.layers:
+            x = torch.cat([x, each(x)], dim=1) if self.dense else each(x)
         return x
 
 
@@ -80,9 +67,8 @@ class DenseNetTiny(nn.Module):
     """DenseNet-Tiny (paper, section 3.3.3); 11,666 parameters at the defaults.
 
     A transition divides a dense block's channels by `compression` (32 → 8). With `dense=False` the
-    blocks are plain stacks of the same depth and of the same number of convolution weights and
-    multiplications, and the transitions lead back to the same widths (12 → 8); the model then has
-    11,086 parameters, 5 % fewer, because transitions and classifier read narrower maps.
+    blocks are plain stacks of the same depth and convolution cost, and the transitions lead back to
+    the same widths (12 → 8); transitions and classifier are then smaller (11,086 parameters).
     """
 
     def __init__(
@@ -95,24 +81,16 @@ class DenseNetTiny(nn.Module):
         compression: int = 4,
     ) -> None:
         super().__init__()
-        whole_number("growth_rate", growth_rate)
-        whole_number("layers_per_block", layers_per_block)
-        switch("dense", dense)
-        whole_number("stem_width", stem_width)
-        whole_number("compression", compression)
-        block_type = DenseBlock if dense else PlainBlock
-
         self.stem = nn.Conv2d(1, stem_width, kernel_size=3, padding=1)
         self.features = nn.Sequential()
         channels = stem_width
         for i in range(1, NUM_BLOCKS + 1):
-            block = block_type(channels, growth_rate=growth_rate, layers=layers_per_block)
+            block = DenseBlock(channels, growth_rate, layers_per_block, dense=dense)
             self.features.add_module(f"block{i}", block)
             if i < NUM_BLOCKS:
                 channels = (channels + layers_per_block * growth_rate) // compression
                 require(channels >= 1, f"compression {compression} leaves a transition no channel")
-                narrower = transition(block.channels_out, channels)
-                self.features.add_module(f"transition{i}", narrower)
+                self.features.add_module(f"transition{i}", transition(block.channels_out, channels))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(block.channels_out, 10)
 

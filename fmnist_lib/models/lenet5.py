@@ -6,23 +6,23 @@ and the pooling has no weights.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
-from .checks import one_of, switch, whole_numbers
+from .checks import check_length
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
 def convolution_stage(
-    channels_in: int, channels_out: int, *, padding: int, activation: str, pooling: str, norm: bool
+    channels_in: int, channels_out: int, padding: int, *, activation: str, pooling: str, norm: bool
 ) -> nn.Sequential:
     """5×5 convolution, batch norm if wanted, activation, 2×2 pooling."""
-    batch_norm = [nn.BatchNorm2d(channels_out)] if norm else []
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel_size=5, padding=padding),
-        *batch_norm,
+        *([nn.BatchNorm2d(channels_out)] if norm else []),
         ACTIVATIONS[activation](),
         POOLINGS[pooling](2),
     )
@@ -31,33 +31,30 @@ def convolution_stage(
 class LeNet5(nn.Module):
     """LeNet-5 (paper, section 3.3.1); 61,706 parameters at the defaults.
 
-    `activation` is "tanh" or "relu", `pooling` "average" or "max"; `batch_norm` puts a batch norm
-    between each convolution and its activation; `dense` holds the hidden dense layers' widths.
+    `batch_norm` puts a batch norm between each convolution and its activation; `dense` holds the
+    two hidden dense layers' widths.
     """
 
     def __init__(
         self,
         *,
-        activation: str = "tanh",
-        pooling: str = "average",
+        activation: Literal["tanh", "relu"] = "tanh",
+        pooling: Literal["average", "max"] = "average",
         batch_norm: bool = False,
         dense: Sequence[int] = (120, 84),
     ) -> None:
         super().__init__()
-        first, second = whole_numbers("dense", dense, fewest=2, most=2)
-        one_of("activation", activation, ACTIVATIONS)
-        one_of("pooling", pooling, POOLINGS)
-        switch("batch_norm", batch_norm)
+        check_length("dense", dense, 2, 2)
         options = {"activation": activation, "pooling": pooling, "norm": batch_norm}
         self.stage1 = convolution_stage(1, 6, padding=2, **options)
         self.stage2 = convolution_stage(6, 16, padding=0, **options)
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(16 * 5 * 5, first),
+            nn.Linear(16 * 5 * 5, dense[0]),
             ACTIVATIONS[activation](),
-            nn.Linear(first, second),
+            nn.Linear(dense[0], dense[1]),
             ACTIVATIONS[activation](),
-            nn.Linear(second, 10),
+            nn.Linear(dense[1], 10),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import switch, whole_number, whole_numbers
+from .checks import require
 
 
 class ResidualBlock(nn.Module):
@@ -26,14 +26,10 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.norm2 = nn.BatchNorm2d(channels_out)
         self.stride = stride
-        self.shortcut: nn.Module | None = None
-        if shortcut and channels_in == channels_out and stride == 1:
-            self.shortcut = nn.Identity()
-        elif shortcut:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, kernel_size=1),
-                nn.BatchNorm2d(channels_out),
-            )
+        self.shortcut = nn.Identity() if shortcut else None
+        if shortcut and not (channels_in == channels_out and stride == 1):
+            projection = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
@@ -62,19 +58,17 @@ class ResNetMini(nn.Module):
         shortcuts: bool = True,
     ) -> None:
         super().__init__()
-        widths = whole_numbers("widths", widths)
-        whole_number("blocks_per_stage", blocks_per_stage)
-        switch("shortcuts", shortcuts)
+        require(len(widths) > 0, "widths must hold at least one number")
         self.stem = nn.Conv2d(1, widths[0], kernel_size=1)
         self.stages = nn.Sequential()
         channels = widths[0]
         for i, width in enumerate(widths):
-            stage = nn.Sequential()
+            self.stages.append(nn.Sequential())
             for j in range(blocks_per_stage):
                 stride = 2 if i > 0 and j == 0 else 1
-                stage.append(ResidualBlock(channels, width, stride=stride, shortcut=shortcuts))
+                block = ResidualBlock(channels, width, stride=stride, shortcut=shortcuts)
+                self.stages[-1].append(block)
                 channels = width
-            self.stages.append(stage)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(widths[-1], 10)
 
