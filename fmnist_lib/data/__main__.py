@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_lib.data import obtain
@@ -10,19 +9,18 @@ from fmnist_lib.errors import UserError
 from fmnist_lib.paths import DATA
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print what was obtained. Status 0, or 2 with one line on bad input."""
     parser = argparse.ArgumentParser("python -m fmnist_lib.data", description=__doc__)
     parser.add_argument("--root", type=Path, default=DATA, help="(default: %(default)s)")
     root = parser.parse_args(arguments).root
-    raw = root / "FashionMNIST" / "raw"
     try:
-        for name in obtain.obtain_missing(root):
-            print(f"obtained {raw / name}, sha256 {obtain.SHA256[name]}")
+        obtained = obtain.ensure_data(root)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"FashionMNIST: {len(obtain.SHA256)} files verified in {raw}")
+    for name, digest in obtain.SHA256.items():
+        print(f"{'obtained' if name in obtained else 'verified'} {name}, sha256 {digest}")
     return 0
 
 

@@ -19,26 +19,24 @@ def augment_epoch(images: Tensor, kind: str, background: float, *, seed: int, ep
     """Return the images (N, 1, 28, 28) as one epoch sees them.
 
     With `flip` half of them are mirrored left to right, with `shift` each is moved by up to two
-    pixels each way and the `background` moves in; `flip+shift` does both.
+    pixels each way and the `background` moves in.
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, "augmentation"))
     if "flip" in kind:
         mirrored = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(_to(mirrored, images)[:, None, None, None], images.flip(3), images)
+        images = torch.where(bring(mirrored, images)[:, None, None, None], images.flip(3), images)
     if "shift" in kind:
         offsets = torch.randint(0, 2 * SHIFT + 1, (len(images), 2), generator=generator)
-        images = shift(images, _to(offsets, images), background)
+        images = shift(images, bring(offsets, images), background)
     return images
 
 
 def shift(images: Tensor, offsets: Tensor, background: float) -> Tensor:
     """Return images (N, 1, H, W) cut at `offsets` (N, 2), 0 to 4, out of a frame of background."""
-    height, width = images.shape[2:]
     framed = F.pad(images, 4 * (SHIFT,), value=background)  # (N, 1, H + 4, W + 4)
-    rows = offsets[:, :1] + torch.arange(height, device=images.device)  # (N, H)
-    columns = offsets[:, 1:] + torch.arange(width, device=images.device)  # (N, W)
-    cut = framed.gather(2, rows[:, None, :, None].expand(-1, 1, -1, framed.shape[3]))
-    return cut.gather(3, columns[:, None, None, :].expand(-1, 1, height, -1))
+    cuts = framed.unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)  # (N, 1, 5, 5, H, W)
+    each = torch.arange(len(images), device=images.device)
+    return cuts[each, :, offsets[:, 0], offsets[:, 1]]
 
 
 def mixing_weights(steps: int, *, seed: int, epoch: int) -> Tensor:
@@ -48,14 +46,11 @@ def mixing_weights(steps: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def mix(images: Tensor, weight: Tensor) -> Tensor:
-    """Return each image of a batch (B, 1, 28, 28) mixed with the one before it.
-
-    The batch's order is random already, so that neighbours are as good as partners drawn anew.
-    """
+    """Return each image (B, 1, 28, 28) mixed with the one before; the order is random anyway."""
     return weight * images + (1 - weight) * images.roll(1, 0)
 
 
-def _to(drawn: Tensor, images: Tensor) -> Tensor:
-    """Bring what was drawn to the images, without waiting for a GPU."""
-    pinned = drawn.pin_memory() if images.is_cuda else drawn
-    return pinned.to(images.device, non_blocking=True)
+def bring(drawn: Tensor, images: Tensor) -> Tensor:
+    """Return what was drawn on the CPU where the images are, without waiting for a GPU."""
+    drawn = drawn.pin_memory() if images.is_cuda else drawn
+    return drawn.to(images.device, non_blocking=images.is_cuda)

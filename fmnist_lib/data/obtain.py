@@ -1,7 +1,6 @@
 """The four files of FashionMNIST: obtained from whichever source has them, and verified.
 
 No byte is used before its SHA-256 was compared with the published content's.
-Not here: reading what is in the files (fashion_mnist).
 """
 
 import gzip
@@ -9,7 +8,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from filelock import FileLock
 from fmnist_lib.errors import UserError
 from fmnist_lib.paths import DATA
 
-# Of the decompressed files: archives of the same content differ from one packager to the next.
+# Of the decompressed files: archives of the same content differ from packager to packager.
 SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -31,9 +29,8 @@ BYTES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
 TIMEOUT_SECONDS = 10  # of silence, not of the whole download
 SYSTEM_COPY = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts its files
 
-# For any user: apt-get keeps its lists and cache in the working folder. Started by root it would
-# switch to a user of its own, who may not enter there. The package comes from whatever sources this
-# system's apt is set up with, signatures checked; an unreachable list of others does not matter.
+# For any user: apt-get keeps its lists and cache in the working folder; its own user, to whom it
+# would switch as root, may not enter there. That some other source's list is missing is no matter.
 FETCH_DEBIAN_PACKAGE = f"""
 apt() {{
     LC_ALL=C apt-get -o Dir::State::Lists=./lists -o Dir::Cache=./cache -o APT::Sandbox::User=root \
@@ -54,16 +51,10 @@ def from_torchvision(name: str, scratch: Path) -> Path:
     import pooch
     from torchvision.datasets import FashionMNIST
 
-    pooch.get_logger().setLevel("WARNING")
+    archive = scratch / f"{name}.gz"
     get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_SECONDS)
-    file, problems = f"{name}.gz", []
-    md5 = dict(FashionMNIST.resources)[file]
-    for mirror in FashionMNIST.mirrors:
-        try:
-            return Path(pooch.retrieve(mirror + file, f"md5:{md5}", file, scratch, downloader=get))
-        except (OSError, ValueError) as error:  # no answer, or other content than is known
-            problems.append(f"{mirror}{file}: {error}")
-    raise OSError(" / ".join(problems))
+    get(f"{FashionMNIST.mirrors[0]}{archive.name}", archive, None)
+    return archive
 
 
 def from_debian(name: str, scratch: Path) -> Path:
@@ -77,41 +68,27 @@ def from_debian(name: str, scratch: Path) -> Path:
         done = subprocess.run(script, cwd=scratch, stdout=progress, stderr=subprocess.PIPE)
         if done.returncode:
             raise OSError(done.stderr.decode(errors="replace"))
-    return _plain_or_gz(unpacked / name)
+    return unpacked / name
 
 
-def _plain_or_gz(path: Path) -> Path:
-    return path if path.exists() else path.with_name(f"{path.name}.gz")
-
-
-# A source gets a file's name and a scratch folder and returns where the file lies, plain or as .gz.
-# It need not be trusted, and may fail with OSError, ValueError or ImportError.
+# A source gets a file's name and a scratch folder and returns where the file lies, itself or with
+# .gz added. It need not be trusted, and may fail with OSError, ValueError or ImportError.
 Source = Callable[[str, Path], Path]
 SOURCES: dict[str, Source] = {
-    "a copy installed on this system": lambda name, scratch: _plain_or_gz(SYSTEM_COPY / name),
+    "a copy installed on this system": lambda name, scratch: SYSTEM_COPY / name,
     "torchvision's download": from_torchvision,
     "Debian's package dataset-fashion-mnist": from_debian,
 }
 
 
-def ensure_data(root: Path | str = DATA) -> Path:
-    """`obtain_missing`, then `root`, where torchvision's FashionMNIST finds the files too."""
-    obtain_missing(root)
-    return Path(root)
-
-
-def obtain_missing(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
+def ensure_data(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
     """Fetch what is missing or bad in `root/FashionMNIST/raw`; return the names of these files.
 
-    What is there already is verified on every call (55 MB). Files arrive by an atomic rename after
-    verification, so a call that was cut short goes on where it stopped, and several processes may
-    call at once. A bad file is replaced, with a warning, or else kept aside as `<name>.bad`. Raises
-    DataError with each source's reason when none delivers, UserError when the folder is unusable.
+    What is there already is verified on every call (55 MB). Files arrive by an atomic rename, so a
+    call that was cut short goes on where it stopped, and several processes may call at once. Raises
+    DataError, with why no source delivers, and UserError when the folder is unusable.
     """
     raw = Path(root) / "FashionMNIST" / "raw"
-    legacy = raw.parent / "processed"
-    if (legacy / "training.pt").exists() and (legacy / "test.pt").exists():
-        raise DataError(f"{legacy} is an old torchvision's unverified cache; delete that folder")
     faults: dict[str, str] = {}
     try:
         if faults := _faults(raw):  # needs no lock, so a read-only copy of the data will do
@@ -122,55 +99,42 @@ def obtain_missing(root: Path | str = DATA, sources: Mapping[str, Source] = SOUR
                 faults = _faults(raw)  # another process may have mended them meanwhile
                 _fetch(faults, raw, sources)
     except OSError as error:
-        what = [f"cannot use the data folder {root}: {error}"]
-        what += ["it must be a folder that you may write", *filter(None, faults.values())]
+        what = [f"cannot use the data folder {root}: {error}", *faults.values()]
         raise UserError("; ".join(what)) from error
     return list(faults)
 
 
 def _fetch(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) -> None:
-    """Ask the sources in turn for each file; none is asked again after it failed."""
-    reasons: dict[str, str] = {}
+    """Ask the sources in turn for what is missing; none is asked again after it failed."""
+    missing, reasons = list(faults), []
     # The scratch folder lies on the same disk, which makes the rename atomic.
-    with TemporaryDirectory(prefix=".incoming", dir=raw, ignore_cleanup_errors=True) as scratch:
-        for name, fault in faults.items():
-            for title, source in sources.items():
-                if title in reasons:
-                    continue
-                print(f"FashionMNIST: {name} from {title}", file=sys.stderr, flush=True)
-                try:
-                    partial = Path(scratch) / "partial"
-                    partial.write_bytes(_read(source(name, Path(scratch)), name))
+    with TemporaryDirectory(prefix=".incoming", dir=raw, ignore_cleanup_errors=True) as folder:
+        scratch, partial = Path(folder), Path(folder) / "partial"
+        for title, source in sources.items():
+            try:
+                for name in list(missing):
+                    print(f"FashionMNIST: {faults[name]}; trying {title}", file=sys.stderr)
+                    path = source(name, scratch)
+                    path = path if path.exists() else path.with_name(f"{path.name}.gz")
+                    partial.write_bytes(_read(path, name))
                     partial.replace(raw / name)
-                    break
-                except (ImportError, OSError, ValueError) as error:
-                    reasons[title] = " ".join(str(error).split())[:600]
-            else:
-                _give_up(raw, reasons)
-            if fault:
-                warnings.warn(f"replaced by a verified copy: {fault}", stacklevel=4)
-
-
-def _give_up(raw: Path, reasons: Mapping[str, str]) -> None:
-    """Put bad files out of the way; raise DataError: what is missing, and why."""
-    faults = _faults(raw)
-    for name in filter(faults.get, faults):
-        (raw / name).replace(raw / f"{name}.bad")
-        faults[name] += f"; kept aside as {name}.bad"
-    what = [f"FashionMNIST cannot be obtained, missing {', '.join(faults)}"]
-    why = [f"{title}: {reason}" for title, reason in reasons.items()]
-    by_hand = [f"by hand: put the decompressed files into {raw}, or try again with a network"]
-    raise DataError(" | ".join([*what, *filter(None, faults.values()), *why, *by_hand]))
+                    missing.remove(name)
+            except (ImportError, OSError, ValueError) as error:
+                reasons.append(f"{title}: {' '.join(str(error).split())[:600]}")
+    if missing:
+        what = ["FashionMNIST cannot be obtained", *(faults[name] for name in missing)]
+        hint = f"by hand: put the decompressed files into {raw}, or retry with a network"
+        raise DataError(" | ".join([*what, *reasons, hint]))
 
 
 def _faults(raw: Path) -> dict[str, str]:
-    """The files that are missing ("") or bad (how); empty when all are there and good."""
+    """The files that are missing or bad, and how; empty when all are there and good."""
     faults = {}
     for name in SHA256:
         try:
             _read(raw / name, name)
         except FileNotFoundError:
-            faults[name] = ""
+            faults[name] = f"{name} is missing"
         except ValueError as error:
             faults[name] = str(error)
     return faults
@@ -185,24 +149,21 @@ def _read(path: Path, name: str) -> bytes:
         raise ValueError(f"{path} is a damaged archive ({error})") from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name]:
-        raise ValueError(
-            f"{path} is not FashionMNIST's {name}: expected sha256 {SHA256[name]} of "
-            f"{BYTES[name]:,} bytes, found {found} of the first {len(content):,}"
-        )
+        raise ValueError(f"{path} is not FashionMNIST's {name}: sha256 {found}, not {SHA256[name]}")
     return content
 
 
 def read_files(root: Path | str = DATA) -> dict[str, bytes]:
     """Return the content of the four files by name, for a machine that cannot obtain them."""
-    raw = ensure_data(root) / "FashionMNIST" / "raw"
-    return {name: (raw / name).read_bytes() for name in SHA256}
+    ensure_data(root)
+    return {name: (Path(root) / "FashionMNIST" / "raw" / name).read_bytes() for name in SHA256}
 
 
 def accept_files(files: Mapping[str, bytes], root: Path | str = DATA) -> None:
-    """Keep what `read_files` returned on another machine, verified; raises as `obtain_missing`."""
+    """Keep what `read_files` returned on another machine, verified; raises as `ensure_data`."""
 
     def sent(name: str, scratch: Path) -> Path:
         (scratch / name).write_bytes(files.get(name, b""))
         return scratch / name
 
-    obtain_missing(root, {"what another machine sent": sent})
+    ensure_data(root, {"what another machine sent": sent})

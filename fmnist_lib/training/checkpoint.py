@@ -1,7 +1,7 @@
 """Where a run stands after an epoch, on disk: written whole, checked when read.
 
-A checkpoint is one line of JSON (what it belongs to, and the SHA-256 of the rest), then what
-`torch.save` makes of the state. It is read with `weights_only`: no code in it is ever run.
+A checkpoint is a line with the SHA-256 of the rest, a line of JSON with what it belongs to, then
+what `torch.save` makes of the state. It is read with `weights_only`: no code in it is ever run.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import json
 import pickle
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -43,16 +43,14 @@ class Checkpoint:
 
         A disk that refuses is named once: the run goes on without.
         """
-        if not now and time.monotonic() - self.saved < EVERY_SECONDS:
+        if not self.writable or (not now and time.monotonic() - self.saved < EVERY_SECONDS):
             return
         self.saved = time.monotonic()
-        content = io.BytesIO()
-        torch.save(state, content)
-        payload = content.getvalue()
-        header = {**self.identity, "sha256": checksum(self.identity, payload)}
+        file = io.BytesIO()
+        torch.save(state, file)
+        content = json.dumps(self.identity).encode() + b"\n" + file.getvalue()
         try:
-            if self.writable:
-                write_atomically(self.path, json.dumps(header).encode() + b"\n" + payload)
+            write_atomically(self.path, digest(content) + b"\n" + content)
         except OSError as error:
             self.writable = False
             warnings.warn(f"{self.path}: no checkpoints ({error.strerror or error})", stacklevel=2)
@@ -63,34 +61,31 @@ class Checkpoint:
         The last two are named in a warning; a damaged file is set aside.
         """
         try:
-            first_line, _, payload = self.path.read_bytes().partition(b"\n")
+            first_line, _, content = self.path.read_bytes().partition(b"\n")
+            if first_line != digest(content):
+                raise ValueError("the checksum does not match")
+            second_line, _, state = content.partition(b"\n")
+            identity = json.loads(second_line)
+            if identity == self.identity:
+                return torch.load(io.BytesIO(state), weights_only=True)
+            changed = [name for name in self.identity if identity.get(name) != self.identity[name]]
+            fault = f"belongs to another run (differs in {', '.join(changed)})"
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._ignore(f"cannot be read ({error.strerror})")
-        try:
-            header = json.loads(first_line)
-            if header.pop("sha256") != checksum(header, payload):
-                raise ValueError("the checksum does not match")
-            if header == self.identity:
-                return torch.load(io.BytesIO(payload), weights_only=True)
+            fault = f"cannot be read ({error.strerror})"
         except (ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError):
-            return self._ignore("is damaged", aside=True)
-        changed = [name for name, value in self.identity.items() if header.get(name) != value]
-        return self._ignore(f"belongs to another run (differs in {', '.join(changed)})")
+            fault = "is damaged"
+            with suppress(OSError):
+                fault += f" (kept as {set_aside(self.path, self.path.parent)})"
+        warnings.warn(f"{self.path}: {fault}; the run starts anew", stacklevel=2)
+        return None
 
     def remove(self) -> None:
         """Delete the file, now that the run's record is stored."""
         self.path.unlink(missing_ok=True)
 
-    def _ignore(self, fault: str, *, aside: bool = False) -> None:
-        try:
-            kept = f" (kept as {set_aside(self.path, self.path.parent)})" if aside else ""
-        except OSError:
-            kept = ""
-        warnings.warn(f"{self.path}: {fault}; the run starts anew{kept}", stacklevel=3)
 
-
-def checksum(identity: dict[str, Any], payload: bytes) -> str:
-    """Return the SHA-256 over what a checkpoint belongs to and what it holds."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode() + payload).hexdigest()
+def digest(content: bytes) -> bytes:
+    """Return the SHA-256 of what a checkpoint belongs to and holds."""
+    return hashlib.sha256(content).hexdigest().encode()

@@ -9,7 +9,7 @@ import ctypes
 import math
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmnist_lib.data.augment import augment_epoch, mix, mixing_weights
+from fmnist_lib.data.augment import augment_epoch, bring, mix, mixing_weights
 from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.data.splits import batch_order, derive_seed, stratified_folds, stratified_split
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.training.metrics import Sums
+from fmnist_lib.training.metrics import Sums, loss_and_correct
 from fmnist_lib.training.recipe import Averaged, learning_rates, make_optimizer
 from fmnist_lib.training.stopping import EarlyStopping, Row
 
@@ -56,10 +56,7 @@ def finish(steps: Steps[T]) -> T:
 
 
 def on_time(steps: Steps[T], deadline: float) -> Steps[T]:
-    """Do the steps; raise `OutOfTimeError` at a `deadline` of `time.monotonic`.
-
-    Runs end in good order before it where an epoch is short (`train`); else in the midst of one.
-    """
+    """Do the steps; raise `OutOfTimeError`, in the midst of them, at a `deadline` as in `train`."""
     while time.monotonic() < deadline:
         try:
             next(steps)
@@ -88,37 +85,24 @@ class Parts:
 
 def split_parts(data: Dataset, config: RunConfig) -> Parts:
     """Return what `config.protocol` trains on, stops on and reports on."""
-    device = torch.device(config.device)
-    train = data.train_images.to(device), data.train_labels.to(device)
-    held = {"test": (data.test_images.to(device), data.test_labels.to(device))}
-    kept = None
+    images, labels = data.train_images.to(config.device), data.train_labels.to(config.device)
+    test = data.test_images.to(config.device), data.test_labels.to(config.device)
+    rows: Sequence[Tensor] = ()
     if config.protocol == "split":
-        kept, validation = stratified_split(
-            data.train_labels, config.validation_images, seed=config.seed
-        )
-        held["validation"] = chosen(train, validation)
+        rows = stratified_split(data.train_labels, config.validation_images, seed=config.seed)
     elif config.protocol == "fold":
-        kept, validation, fold = stratified_folds(
-            data.train_labels,
-            fold=config.fold,
-            folds=config.folds,
-            partition=config.partition,
-            stopping_images=config.validation_images,
-        )
-        held |= {"validation": chosen(train, validation), "fold": chosen(train, fold)}
-    background = (0 - data.mean) / data.std
-    return Parts(train if kept is None else chosen(train, kept), held, background)
-
-
-def chosen(part: Part, rows: Tensor) -> Part:
-    """Return some of a part's images."""
-    return tuple(tensor[rows.to(tensor.device)] for tensor in part)
+        dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
+        stopping = config.validation_images
+        rows = stratified_folds(data.train_labels, stopping_images=stopping, **dealing)
+    chosen = [(images[some.to(images.device)], labels[some.to(labels.device)]) for some in rows]
+    train, *held_out = chosen or [(images, labels)]
+    held = {"test": test, **dict(zip(("validation", "fold"), held_out, strict=False))}
+    return Parts(train, held, background=(0 - data.mean) / data.std)
 
 
 def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
     """Return the model on its device; on a CPU channels last, a third faster for convolutions."""
-    on_cpu = config.device == "cpu"
-    layout = torch.channels_last if on_cpu else torch.contiguous_format
+    layout = torch.channels_last if config.device == "cpu" else torch.contiguous_format
     return model.to(config.device, memory_format=layout)
 
 
@@ -146,49 +130,31 @@ class Trainer:
         self.order = torch.zeros(self.full, size, dtype=torch.long, device=device)
         self.last = torch.zeros(rest, dtype=torch.long, device=device)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
+        self.before = torch.zeros_like(self.position)  # the steps of earlier epochs
         self.sums = torch.zeros(self.steps, 2, device=device)  # of each step: loss, correct
         self.weights = torch.ones(self.steps, device=device)  # of an image against its partner
-        self.decays = torch.full((self.steps,), config.average, device=device)
-        self.all_rates = self.rates = None
+        self.rates = None  # of all steps of the run, where a schedule changes them
         if config.schedule != "constant":
-            self.all_rates = learning_rates(config, self.steps).to(self.rate)
-            self.rates = torch.zeros_like(self.all_rates[: self.steps])
-
-    @property
-    def rate(self) -> Tensor:
-        """The learning rate, a tensor where a schedule changes it."""
-        return self.optimizer.param_groups[0]["lr"]
+            self.rates = learning_rates(config, self.steps).to(self.optimizer.param_groups[0]["lr"])
 
     def begin_epoch(self, epoch: int) -> None:
         """Fill the buffers. All randomness of an epoch is a pure function of seed and epoch."""
-        seed, config = self.config.seed, self.config
-        self.seed_dropout(derive_seed(seed, epoch, "dropout"))
-        order = self.bring(batch_order(len(self.labels), seed=seed, epoch=epoch))
-        whole = self.full * config.batch_size
-        self.order.copy_(order[:whole].view_as(self.order))
-        self.last.copy_(order[whole:])
+        config, when = self.config, {"seed": self.config.seed, "epoch": epoch}
+        self.seed_dropout(derive_seed(**when, stream="dropout"))
+        order = bring(batch_order(len(self.labels), **when), self.labels)
+        self.order.copy_(order[: self.order.numel()].view_as(self.order))
+        self.last.copy_(order[self.order.numel() :])
         self.position.zero_()
+        self.before.fill_((epoch - 1) * self.steps)
         if config.augment == "mixup":
-            self.weights.copy_(self.bring(mixing_weights(self.steps, seed=seed, epoch=epoch)))
+            self.weights.copy_(bring(mixing_weights(self.steps, **when), self.weights))
         elif config.augment != "none":
             images, background = self.parts.train[0], self.parts.background
-            self.images.copy_(
-                augment_epoch(images, config.augment, background, seed=seed, epoch=epoch)
-            )
-        if self.rates is not None:
-            self.rates.copy_(self.all_rates[(epoch - 1) * self.steps : epoch * self.steps])
-        if self.averaged:
-            self.decays.fill_(config.average)
-            if epoch == 1:
-                self.decays[0].zero_()  # the average starts from the first step
+            self.images.copy_(augment_epoch(images, config.augment, background, **when))
 
     def seed_dropout(self, seed: int) -> None:
         """Seed the generator that dropout draws from."""
         torch.manual_seed(seed)
-
-    def bring(self, tensor: Tensor) -> Tensor:
-        """Return a tensor that was made on the CPU on the run's device."""
-        return tensor.to(self.labels.device)
 
     def next_batch(self) -> Tensor:
         """Return which images the step at the present position sees, (B,)."""
@@ -196,13 +162,13 @@ class Trainer:
 
     def step(self, batch: Tensor) -> None:
         """Train on these images: forward, loss, backward, step."""
-        config = self.config
+        config, done = self.config, self.before + self.position
         images, targets = self.images.index_select(0, batch), self.labels.index_select(0, batch)
         weight = self.weights.index_select(0, self.position)
         if config.augment == "mixup":
             images = mix(images, weight)
         if self.rates is not None:
-            self.rate.copy_(self.rates.index_select(0, self.position)[0])
+            self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, done)[0])
         logits = forward(self.model, images, config)
         loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         if config.augment == "mixup":
@@ -214,7 +180,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged:
-            self.averaged.update(self.decays.index_select(0, self.position))
+            self.averaged.update(config.average * (done > 0))  # starts from the first step
         row = loss_and_correct(loss * len(batch), logits, targets)
         self.sums.index_copy_(0, self.position, row[None])
         self.position += 1
@@ -232,16 +198,11 @@ class Trainer:
 
     def running_sums(self, sums: Tensor, epoch: int) -> Sums:
         """Return the sums over an epoch's steps (steps, 2); raise `NonFiniteLossError`."""
-        sums = sums.cpu().double()  # one transfer an epoch, none a step
-        finite = torch.isfinite(sums[:, 0])
-        if not finite.all():
-            first = int((~finite).nonzero()[0]) + 1
-            raise NonFiniteLossError(
-                f"{self.config.model}: the training loss is not finite in epoch {epoch}, step "
-                f"{first} of {len(sums)} {chance(self.config)}"
-            )
-        loss, correct = sums.sum(0).tolist()
-        return Sums(loss, int(correct), len(self.labels))
+        broken = torch.where(~torch.isfinite(sums[:, 0]).cpu())[0]
+        if len(broken):
+            where = f"in epoch {epoch}, step {int(broken[0]) + 1} of {len(sums)}"
+            raise not_finite("training loss", where, self.config)
+        return Sums.over(sums, len(self.labels))
 
     def evaluate(self, split: str) -> Steps[Sums]:
         """Return the sums over the images of `test`, `validation` or `fold`, in eval mode."""
@@ -259,8 +220,12 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         if self.averaged:
             self.evaluated.load_state_dict(state["averaged"])
+        self.restore_optimizer(state["optimizer"])
+
+    def restore_optimizer(self, state: State) -> None:
+        """Give the optimiser the state that it had."""
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def forward(model: nn.Module, images: Tensor, config: RunConfig) -> Tensor:
@@ -270,13 +235,10 @@ def forward(model: nn.Module, images: Tensor, config: RunConfig) -> Tensor:
         return model(images).float()
 
 
-def loss_and_correct(summed_loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return summed loss and number of correct predictions as one tensor (2,).
-
-    In single precision, in which both are exact: not every device has double.
-    """
-    correct = (logits.argmax(1) == labels).sum()
-    return torch.stack((summed_loss.detach(), correct.to(summed_loss.dtype)))
+def not_finite(loss: str, where: str, config: RunConfig) -> NonFiniteLossError:
+    """Return the error that names model, loss, place and what it may be due to."""
+    due_to = f"(seed {config.seed}, learning rate {config.learning_rate})"
+    return NonFiniteLossError(f"{config.model}: the {loss} is not finite {where} {due_to}")
 
 
 # --- a run, epoch by epoch ---
@@ -294,30 +256,25 @@ def train(
 
     `on_state` gets all that is needed to go on after each epoch, and whether it is the last; given
     back as `state`, training goes on from there and ends as if it had never stopped. Raises
-    `NonFiniteLossError` naming model and epoch, and in training the step, and `OutOfTimeError`
-    where another epoch would end after `deadline` (of `time.monotonic`).
+    `NonFiniteLossError`, and `OutOfTimeError` before an epoch that would end after `deadline`.
     """
     config = trainer.config
-    rules = [EarlyStopping(rule) for rule in config.rules]
-    history: list[Row] = []
+    history, kept = [], [{} for _ in config.rules]
     if state:
         trainer.restore(state)
-        history = state["history"]
-        rules = [
-            EarlyStopping(rule, **kept)
-            for rule, kept in zip(config.rules, state["rules"], strict=True)
-        ]
-    last = min(config.epochs or config.max_epochs, config.max_epochs)
-    while len(history) < last and not all(rule.fired for rule in rules):
+        history, kept = state["history"], state["rules"]
+    rules = [EarlyStopping(rule, **k) for rule, k in zip(config.rules, kept, strict=True)]
+    over = len(history) >= config.max_epochs or all(rule.fired for rule in rules)
+    while not over:
         began = time.monotonic()
         row = yield from one_epoch(trainer, len(history) + 1)
         history.append(row)
         for rule in rules:
             rule.update(row, trainer.evaluated)
-        over = len(history) == last or all(rule.fired for rule in rules)
+        over = len(history) == config.max_epochs or all(rule.fired for rule in rules)
         late = not over and 2 * time.monotonic() - began > deadline
-        kept = {"history": history, "rules": [rule.state for rule in rules]}
-        on_state({**trainer.state(), **kept}, over or late)
+        stand = {"history": history, "rules": [rule.state for rule in rules]}
+        on_state({**trainer.state(), **stand}, over or late)
         on_epoch(row)
         if late:
             raise OutOfTimeError(f"{config.name}: out of time after epoch {len(history)}")
@@ -329,52 +286,42 @@ def one_epoch(trainer: Trainer, epoch: int) -> Steps[Row]:
     started = time.perf_counter()
     running = yield from trainer.train_epoch(epoch)
     trained = time.perf_counter()
-    test = yield from trainer.evaluate("test")
+    held = {"test": (yield from trainer.evaluate("test"))}
     tested = time.perf_counter()
-    row = {
+    row: Row = {
         "epoch": epoch,
         "train_loss": running.mean_loss,
         "train_accuracy": running.accuracy,
-        "test_loss": test.mean_loss,
-        "test_accuracy": test.accuracy,
-        "validation_loss": None,
-        "validation_accuracy": None,
         "train_seconds": trained - started,
         "inference_ms": 1000 * (tested - trained),
     }
     for split in list(trainer.parts.held)[1:]:
-        sums = yield from trainer.evaluate(split)
+        held[split] = yield from trainer.evaluate(split)
+    for split, sums in held.items():
         row |= {f"{split}_loss": sums.mean_loss, f"{split}_accuracy": sums.accuracy}
-    for name in (f"{split}_loss" for split in trainer.parts.held):
-        if not math.isfinite(row[name]):
-            raise NonFiniteLossError(
-                f"{trainer.config.model}: the {name.replace('_', ' ')} is not finite after epoch "
-                f"{epoch} {chance(trainer.config)}"
-            )
+        if not math.isfinite(sums.mean_loss):
+            raise not_finite(f"{split} loss", f"after epoch {epoch}", trainer.config)
     return row
-
-
-def chance(config: RunConfig) -> str:
-    """Return what a message on a loss should name besides."""
-    return f"(seed {config.seed}, learning rate {config.learning_rate})"
 
 
 # --- evaluation ---
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, part: Part) -> Sums:
     """Return the sums over all images of `part`, in eval mode."""
     model.eval()
-    sums = [sums_of_batch(model, images, labels) for images, labels in batches(part)]
-    loss, correct = torch.stack(sums).cpu().double().sum(0).tolist()
-    return Sums(loss, int(correct), len(part[1]))
+    return Sums.over(batch_sums(model, part), len(part[1]))
 
 
-def sums_of_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return summed loss and number of correct predictions (2,)."""
-    logits = model(images)
-    return loss_and_correct(F.cross_entropy(logits, labels, reduction="sum"), logits, labels)
+@torch.no_grad()
+def batch_sums(model: nn.Module, part: Part) -> Tensor:
+    """Return summed loss and number of correct predictions of each batch, (batches, 2)."""
+    rows = []
+    for images, labels in batches(part):
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        rows.append(loss_and_correct(loss, logits, labels))
+    return torch.stack(rows)
 
 
 @torch.no_grad()
@@ -408,23 +355,17 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# Of glibc's `mallopt`: the parameter's number and its value in bytes.
-KEPT_MEMORY = {
-    "mmap_threshold": (-3, 32 * 2**20),  # the largest value it takes
-    "trim_threshold": (-1, 2**30),
-}
-
-
 def keep_freed_memory() -> None:
     """Have this process keep the memory it frees, for the next step to use; glibc alone.
 
     A training step takes and frees the same large blocks again and again. Given back to the system,
-    as in Dask's workers, each comes as fresh pages that have to be filled with zeros first, which
-    can take half of the time (`benchmarks/README.md`). The numbers do not change.
+    as in Dask's workers, each comes as fresh pages to be filled with zeros, which can take half of
+    the time (`benchmarks/README.md`).
     """
     if platform.libc_ver()[0] == "glibc":
-        for parameter, value in KEPT_MEMORY.values():
-            ctypes.CDLL(None).mallopt(parameter, value)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD in bytes; no larger value is taken
+        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
 
 
 def exact_arithmetic() -> None:

@@ -1,4 +1,4 @@
-"""Counts become ratios here, and only here. Not here: intervals and comparisons (reporting)."""
+"""Counts become ratios here, and only here. Not here: intervals and comparisons (results)."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,12 @@ class Sums:
     correct: int = 0
     seen: int = 0
 
+    @classmethod
+    def over(cls, rows: Tensor, seen: int) -> "Sums":
+        """Sum what `loss_and_correct` gave for each batch, (batches, 2)."""
+        loss, correct = rows.cpu().double().sum(0).tolist()  # one transfer, not one a batch
+        return cls(loss, int(correct), seen)
+
     @property
     def mean_loss(self) -> float:
         """Cross-entropy per image, in nats."""
@@ -25,6 +31,15 @@ class Sums:
     def accuracy(self) -> float:
         """Correct predictions in percent."""
         return 100.0 * self.correct / self.seen
+
+
+def loss_and_correct(summed_loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return summed loss and number of correct predictions as one tensor (2,).
+
+    In single precision, in which both are exact: not every device has double.
+    """
+    correct = (logits.argmax(1) == labels).sum()
+    return torch.stack((summed_loss.detach(), correct.to(summed_loss.dtype)))
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """What turns gradients into weights: the optimiser, its learning rates, the averaged weights."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,22 +20,11 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
     if config.schedule != "constant":
         exact = torch.float64 if device.type == "cpu" else torch.float32
         rate = torch.tensor(rate, dtype=exact, device=device)
+    options = {"lr": rate, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        return torch.optim.SGD(parameters, momentum=config.momentum, **options)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(
-        parameters,
-        lr=rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-        capturable=device.type == "cuda",
-    )
+    return kind(parameters, capturable=device.type == "cuda", **options)
 
 
 def learning_rates(config: RunConfig, steps: int) -> Tensor:
@@ -46,19 +34,13 @@ def learning_rates(config: RunConfig, steps: int) -> Tensor:
     both along a cosine (Smith and Topin 2018); momentum stays as it is. Written out, since calling
     the scheduler takes a third of a millisecond a step, in which no other run would be served.
     """
-
-    def along(start: float, end: float, share: float) -> float:
-        return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
-
-    total, top, low = config.epochs * steps, config.learning_rate, config.learning_rate / 25
-    turn, last = 0.3 * total - 1, total - 1
-    rates = [
-        along(low, top, step / turn)
-        if step <= turn
-        else along(top, low / 1e4, (step - turn) / (last - turn))
-        for step in range(total)
-    ]
-    return torch.tensor(rates, dtype=torch.float64)
+    total, top = config.epochs * steps, torch.tensor(config.learning_rate, dtype=torch.float64)
+    step, turn, last = torch.arange(total, dtype=torch.float64), 0.3 * total - 1, total - 1
+    rising, low = step <= turn, top / 25
+    share = torch.where(rising, step / turn, (step - turn) / (last - turn))
+    start, end = torch.where(rising, low, top), torch.where(rising, top, low / 1e4)
+    wave = [math.cos(math.pi * each) for each in share.tolist()]  # the same bits on any processor
+    return end + (start - end) / 2 * (torch.tensor(wave, dtype=torch.float64) + 1)
 
 
 class Averaged:
@@ -68,7 +50,8 @@ class Averaged:
     """
 
     def __init__(self, model: nn.Module, mean: nn.Module) -> None:
-        self.tensors = list(zip(tensors_of(mean), tensors_of(model), strict=True))
+        tensors = mean.state_dict().values(), model.state_dict().values()  # they stay in place
+        self.tensors = list(zip(*tensors, strict=True))
 
     @torch.no_grad()
     def update(self, decay: Tensor) -> None:
@@ -78,8 +61,3 @@ class Averaged:
                 mean.lerp_(now, 1 - decay)
             else:  # a count of batches
                 mean.copy_(now)
-
-
-def tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """Yield weights and buffers, which stay where they are as long as the model lives."""
-    yield from model.state_dict().values()

@@ -3,20 +3,20 @@
 A small network leaves a GPU idle while the host prepares its next kernel. Here whole groups of
 steps are recorded once as CUDA graphs, which read the buffers of `Trainer` and are replayed on a
 stream of the run's own. The host feeds many runs in turn (`execution.gpu`). Results do not depend
-on how many: cuDNN is told to be deterministic, and each run has its own generator for dropout.
-
-On a CPU nothing can be recorded, and a replay does the work itself: so everything here but the
-recording is tested without a GPU.
+on how many: cuDNN is told to be deterministic, and each run has its own generator for dropout. On a
+CPU a replay does the work itself, so that all but the recording is tested without a GPU.
 """
 
+import copy
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.training.loop import Parts, State, Steps, Trainer, batches, sums_of_batch
+from fmnist_lib.training.loop import Parts, State, Steps, Trainer, batch_sums
 from fmnist_lib.training.metrics import Sums
 
 STEPS_A_GRAPH = 16  # fewer leave the host too little time for the other runs
@@ -38,52 +38,39 @@ class SideBySide(Trainer):
     def __init__(self, model: nn.Module, parts: Parts, config: RunConfig) -> None:
         super().__init__(model, parts, config)
         self.on_gpu = self.labels.is_cuda
-        self.tallies = {
-            split: torch.zeros(len(list(batches(part))), 2, device=part[1].device)
-            for split, part in parts.held.items()
-        }
         if self.on_gpu:
             self.pool = torch.cuda.graph_pool_handle()  # one for all: nothing stays there
             self.shared = torch.cuda.default_generators[self.labels.device.index or 0]
             self.dropout = self.shared.clone_state()
-        untouched = _copied(super().state())
-        self._warm_up()
-        train, evaluate = self.model.train, self.evaluated.eval
+        untouched = copy.deepcopy(self.state())
+        self.model.train()
+        for _ in range(3):  # libraries and the optimiser's state come to be before any recording
+            self.step(self.order[0] if self.full else self.last)
+            self.position.zero_()
+        self.evaluated.eval()
+        self.tallies = {s: batch_sums(self.evaluated, part) for s, part in parts.held.items()}
         groups, rest = divmod(self.full, STEPS_A_GRAPH)
         work = [  # how often in an epoch, and what
-            (groups, lambda: self._full_steps(STEPS_A_GRAPH)),
-            (rest, lambda: self._full_steps(1)),
-            (int(bool(len(self.last))), lambda: self.step(self.last)),
+            (groups, partial(self._full_steps, STEPS_A_GRAPH)),
+            (rest, partial(self._full_steps, 1)),
+            (int(len(self.last) > 0), partial(self.step, self.last)),
         ]
         self.epoch_launches: list[Launch] = []
         for count, steps in work:
             if count:  # nothing is recorded in vain
-                self.epoch_launches += [self._record(train, steps)] * count
+                self.epoch_launches += [self._record(self.model.train, steps)] * count
         self.evaluations = {
-            split: self._record(evaluate, lambda split=split: self._tally(split))
+            split: self._record(self.evaluated.eval, partial(self._tally, split))
             for split in parts.held
         }
         self.restore(untouched)
-
-    def _warm_up(self) -> None:
-        """Let libraries and the optimiser's state come to be before anything is recorded."""
-        self.model.train()
-        for _ in range(3):
-            self.step(self.order[0] if self.full else self.last)
-            self.position.zero_()
-        self.evaluated.eval()
-        for split in self.parts.held:
-            self._tally(split)
 
     def _full_steps(self, count: int) -> None:
         for _ in range(count):
             self.step(self.next_batch())
 
-    @torch.no_grad()
     def _tally(self, split: str) -> None:
-        part = batches(self.parts.held[split])
-        rows = [sums_of_batch(self.evaluated, images, labels) for images, labels in part]
-        self.tallies[split].copy_(torch.stack(rows))
+        self.tallies[split].copy_(batch_sums(self.evaluated, self.parts.held[split]))
 
     def _record(self, mode: Callable[[], nn.Module], work: Launch) -> Launch:
         """Return what does the work again, on the same buffers, with the model in this mode."""
@@ -109,26 +96,16 @@ class SideBySide(Trainer):
             self.shared.graphsafe_set_state(others)
         return graph.replay
 
-    def restore(self, state: State) -> None:
-        """Go on from a state, in place: what is recorded goes on reading the same memory."""
-        self.model.load_state_dict(state["model"])
-        if self.averaged:
-            self.evaluated.load_state_dict(state["averaged"])
-        own = self.optimizer.state_dict()["state"]
-        for index, tensors in own.items():
+    def restore_optimizer(self, state: State) -> None:
+        """Copy the state in place: what is recorded goes on reading the same memory."""
+        for index, tensors in self.optimizer.state_dict()["state"].items():
             for name, tensor in tensors.items():
-                saved = state["optimizer"].get(index, {}).get(name)
+                saved = state.get(index, {}).get(name)
                 tensor.zero_() if saved is None else tensor.copy_(saved)
 
     def seed_dropout(self, seed: int) -> None:
         """Seed this run's own generator."""
         self.dropout.manual_seed(seed) if self.on_gpu else super().seed_dropout(seed)
-
-    def bring(self, tensor: Tensor) -> Tensor:
-        """Return a tensor on the run's device without waiting for it to get there."""
-        if not self.on_gpu:
-            return super().bring(tensor)
-        return tensor.pin_memory().to(self.labels.device, non_blocking=True)
 
     def train_epoch(self, epoch: int) -> Steps[Sums]:
         """Train on every image once, as `Trainer` does; yield while the GPU is at it."""
@@ -139,8 +116,7 @@ class SideBySide(Trainer):
     def evaluate(self, split: str) -> Steps[Sums]:
         """Return the sums over the images of a held-out part."""
         tally = yield from self._run([self.evaluations[split]], self.tallies[split])
-        loss, correct = tally.double().sum(0).tolist()
-        return Sums(loss, int(correct), len(self.parts.held[split][1]))
+        return Sums.over(tally, len(self.parts.held[split][1]))
 
     def _run(self, launches: Sequence[Launch], result: Tensor) -> Steps[Tensor]:
         """Launch one after another, few at a time; return a copy of the result on the host."""
@@ -163,10 +139,3 @@ class SideBySide(Trainer):
         while not done.query():
             yield
         return host
-
-
-def _copied(value: object) -> object:
-    """Return a copy of nested dictionaries of tensors."""
-    if isinstance(value, dict):
-        return {name: _copied(item) for name, item in value.items()}
-    return value.clone() if isinstance(value, Tensor) else value
