@@ -28,32 +28,18 @@ def random_predictions(seed):
 @pytest.fixture
 def chances(tmp_path):
     """Three runs whose predictions are drawn at random; class 9 is never predicted."""
-    probability = np.linspace(0.11, 0.98, N)
-    return stored(
-        tmp_path,
-        *(
-            {"seed": s, "predicted": random_predictions(s), "probability": probability}
-            for s in range(3)
-        ),
-    )
+    sure = {"probability": np.linspace(0.11, 0.98, N)}
+    runs = ({"seed": s, "predicted": random_predictions(s), **sure} for s in range(3))
+    return stored(tmp_path, *runs)
 
 
 def test_scores_are_torchmetrics(chances):
     frame = classes.class_scores(chances).set_index("class")
-    for name, score in [
-        ("class_precision", classification.multiclass_precision),
-        ("class_recall", classification.multiclass_recall),
-        ("class_specificity", classification.multiclass_specificity),
-        ("f1", classification.multiclass_f1_score),
-    ]:
-        by_run = np.array(
-            [
-                100
-                * score(*map(torch.tensor, (random_predictions(s), labels(N))), 10, average="none")
-                for s in range(3)
-            ]
-        )
-        found = [*frame[name]]
+    for name in ("precision", "recall", "specificity", "f1"):
+        score = getattr(classification, f"multiclass_{name}" + "_score" * (name == "f1"))
+        pairs = [[*map(torch.tensor, (random_predictions(s), labels(N)))] for s in range(3)]
+        by_run = 100 * np.array([score(*pair, 10, average="none") for pair in pairs])
+        found = [*frame["f1" if name == "f1" else f"class_{name}"]]
         assert [*map(float, found)] == pytest.approx(by_run.mean(axis=0), abs=1e-4)
         assert [v.std for v in found] == pytest.approx(by_run.std(axis=0, ddof=1), abs=1e-4)
         assert [v.parts["seed 2"] for v in found] == pytest.approx(by_run[2], abs=1e-4)
@@ -141,9 +127,8 @@ def test_calibration_is_torchmetrics(chances):
     assert frame.confidence["lenet5"] == pytest.approx(100 * float(sure.mean()), abs=1e-3)
     bins = classes.calibration_bins(chances, "lenet5")
     assert bins["images"].sum() == 3 * N
-    assert np.average(bins.accuracy, weights=bins["images"]) == pytest.approx(
-        frame.accuracy["lenet5"]
-    )
+    accuracy = np.average(bins.accuracy, weights=bins["images"])
+    assert accuracy == pytest.approx(frame.accuracy["lenet5"])
 
 
 def test_certain_probabilities_have_a_bin(tmp_path):

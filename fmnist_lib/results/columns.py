@@ -1,7 +1,7 @@
-"""The catalogue of columns: what every table, file and axis calls a number, said once.
+"""The catalogue of columns, `columns.csv`: what tables, files and axes call a number, said once.
 
-It stands in `columns.csv`. A name means the same everywhere. Where a row is a model, a number that
-each run has is the mean over the model's `n` runs; what was not measured is NaN, an empty cell.
+A name means the same everywhere. Where a row is a model, a number that each run has is the mean
+over the model's `n` runs; what was not measured is NaN, an empty cell.
 """
 
 import csv
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column: what readers see above it, the unit, how `format` shows a number, what it holds."""
+    """What readers see above a column, the unit, how `format` shows a number, what it means."""
 
     name: str
     heading: str
@@ -21,12 +21,10 @@ class Column(NamedTuple):
     meaning: str
 
 
-def _catalogue() -> Mapping[str, Column]:
-    with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-        return MappingProxyType({row["name"]: Column(**row) for row in csv.DictReader(file)})
+with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _file:
+    _columns = {row["name"]: Column(**row) for row in csv.DictReader(_file)}
 
-
-COLUMNS = _catalogue()
+COLUMNS: Mapping[str, Column] = MappingProxyType(_columns)
 
 SUFFIXES = {  # behind a name: heading and meaning, around those of the name
     "_paper": ("Paper", "what the paper reports of {}"),
@@ -47,12 +45,12 @@ def column(name: str) -> Column:
     for suffix, (heading, meaning) in SUFFIXES.items():
         if name.endswith(suffix):
             stem = column(name.removesuffix(suffix))
-            texts = heading.format(stem.heading), meaning.format(f"`{stem.name}`")
-            return Column(name, texts[0], stem.unit, stem.format, texts[1])
+            derived = {"heading": heading.format(stem.heading)}
+            return stem._replace(name=name, meaning=meaning.format(f"`{stem.name}`"), **derived)
     raise KeyError(name)
 
 
 def heading(name: str) -> str:
     """What stands above a column or along an axis: `Test accuracy (%)`."""
-    described = column(name)
-    return f"{described.heading} ({described.unit})" if described.unit else described.heading
+    found = column(name)
+    return f"{found.heading} ({found.unit})" if found.unit else found.heading

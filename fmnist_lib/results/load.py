@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from math import nan
 
 import numpy as np
@@ -39,18 +39,23 @@ class Results:
         """Whether any run is shortened."""
         return any(run.config.shortened for run in self.runs)
 
+    @cached_property
+    def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
+        keyed: dict[tuple[str, str], list[RunRecord]] = {}
+        for run in self.runs:
+            keyed.setdefault((run.config.model, variant_of(run.config)), []).append(run)
+        return keyed
+
     @property
     def models(self) -> list[str]:
         """The models there are runs of as the paper has them, in the paper's order."""
-        papers = (run.config for run in self.runs if variant_of(run.config) == plans.PAPER)
-        return list(dict.fromkeys(config.model for config in papers))
+        return [model for model, variant in self._keyed if variant == plans.PAPER]
 
     def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
         """The runs of a variant, by seed and fold; raises `UserError` if there is none."""
-        runs = [r for r in self.runs if (r.config.model, variant_of(r.config)) == (model, variant)]
-        if not runs:
+        if (model, variant) not in self._keyed:
             raise UserError(f"no results for {model!r}, variant {variant!r}")
-        return runs
+        return self._keyed[model, variant]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run."""
@@ -58,26 +63,23 @@ class Results:
 
     def predictions(self, run: RunRecord) -> Arrays:
         """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""
-        true = tested_on(run.config.test_images)[1]
+        _, true = tested_on(run.config.test_images)
         return {**self.store.predictions(run, self.rule), "true": true}
 
     def shares_right(self, model: str) -> np.ndarray:
         """For each test image (N,), the share of the model's runs that get it right, 0 to 1."""
         found = [self.predictions(run) for run in self.of(model)]
-        return np.mean([p["predicted"] == p["true"] for p in found], axis=0)
+        return np.mean([each["predicted"] == each["true"] for each in found], axis=0)
 
     def longer(self) -> "Results | None":
         """The runs that were also kept at a longer patience, at the longest; None without any."""
         own = self.kept(self.runs[0]).rule
-        patient = {
-            kept.rule.patience: name
-            for run in self.runs
-            for name, kept in run.stops.items()
-            if kept.rule.monitor == own.monitor and kept.rule.patience > own.patience
-        }
-        rule = patient[max(patient)] if patient else ""
-        runs = tuple(run for run in self.runs if rule in run.stops)
-        return replace(self, runs=runs, rule=rule) if runs else None
+        rules = {kept.rule for run in self.runs for kept in run.stops.values()}
+        longer = [r for r in rules if r.monitor == own.monitor and r.patience > own.patience]
+        if not longer:
+            return None
+        rule = max(longer, key=lambda rule: rule.patience).name
+        return replace(self, runs=tuple(run for run in self.runs if rule in run.stops), rule=rule)
 
 
 def load_results(
@@ -85,31 +87,90 @@ def load_results(
 ) -> Results:
     """The results of those of `configs` that the store has a record of, with the newest costs.
 
-    Raises:
-        UserError: no record at all, a record without the stopping rule, or runs of one variant
-            that differ in more than seed and fold, whose mean would mean nothing.
+    Raises `UserError` for no record at all, one without the stopping rule, or runs of one variant
+    that differ in more than seed and fold, whose mean would mean nothing.
     """
     wanted = {config.name: config for config in configs}
     found = [run for config in wanted.values() if (run := store.find(config)) is not None]
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
-    variants = {(run.config.model, variant_of(run.config)): run.config for run in found}
-    for run in found:
-        if rule not in run.stops:
-            there = ", ".join(run.stops)
-            raise UserError(f"{run.name}: no result for the rule {rule!r}; there are: {there}")
-        alike = variants[run.config.model, variant_of(run.config)]
-        if run.config.differs(alike, ignoring=REPLICATE):
-            raise UserError(f"{run.name}: differs from other runs of its model beyond the seed")
-    papers = {model: config for (model, name), config in variants.items() if name == plans.PAPER}
-    runs = tuple(sorted(found, key=_place))
+    keyed = Results(store, tuple(sorted(found, key=_place)))._keyed
+    for run, *others in keyed.values():
+        for other in (run, *others):
+            if rule not in other.stops:
+                there = ", ".join(other.stops)
+                raise UserError(f"{other.name}: no result for rule {rule!r}; there are: {there}")
+            if other.config.differs(run.config, ignoring=REPLICATE):
+                raise UserError(f"{other.name} and {run.name} differ in more than the seed")
+    papers = {
+        model: run.config for (model, name), [run, *_] in keyed.items() if name == plans.PAPER
+    }
+    runs = tuple(run for runs in keyed.values() for run in runs)
     return Results(store, runs, _newest_costs(store, papers), rule, origin)
 
 
 def _place(run: RunRecord) -> tuple:
-    variant, config = variant_of(run.config), run.config
+    config, variant = run.config, variant_of(run.config)
     replicate = config.seed, config.partition, config.fold or 0
     return [*MODELS].index(config.model), variant != plans.PAPER, variant, *replicate
+
+
+def as_recorded(
+    store: RunStore, configs: Iterable[RunConfig], *, free: frozenset[str]
+) -> list[RunConfig]:
+    """Each run as the store has it: itself, else one that differs in the `free` settings alone.
+
+    `free` names settings that change rounding and speed but not the experiment. A run the store
+    does not have in any way stays as it is; the stopping rules are those asked for.
+    """
+    recorded = [run.config for run in store.readable()]
+    names = {config.name for config in recorded}
+
+    def nearest(config: RunConfig) -> RunConfig:
+        alike = [other for other in recorded if not other.differs(config, ignoring=free)]
+        return alike[-1] if alike and config.name not in names else config
+
+    return [nearest(config).model_copy(update={"stops": config.stops}) for config in configs]
+
+
+def variant_of(config: RunConfig) -> str:
+    """The name of a run's variant in `plans`, else what sets it apart from the paper's, as JSON."""
+    apart = _apart(config)
+    return _planned().get((config.model, apart), apart)
+
+
+def _apart(config: RunConfig) -> str:
+    ignored = {"model", *REPLICATE, *HOW}
+    apart = config.model_dump(mode="json", exclude_defaults=True, exclude=ignored)
+    return json.dumps(apart, sort_keys=True) if apart else plans.PAPER
+
+
+@cache
+def _planned() -> dict[tuple[str, str], str]:
+    variants = (*plans.ABLATED, *plans.SETTINGS, *plans.AUGMENTED)
+    return {(v.model, _apart(make_config(model=v.model, **v.settings))): v.name for v in variants}
+
+
+def _newest_costs(store: RunStore, papers: Mapping[str, RunConfig]) -> dict[str, CostRecord]:
+    """The newest costs of one machine: that of the most models, else the one last used.
+
+    Of models without runs too: the ruler of a time is that of all that were timed beside it.
+    """
+    machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
+    for cost in sorted(store.costs(), key=lambda cost: cost.environment.finished, reverse=True):
+        timed = papers.get(cost.model, next(iter(papers.values()), None))
+        if timed and not cost.config.differs(timed, ignoring={"seed", "model"}):
+            machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
+            machines.setdefault(machine, {}).setdefault(cost.model, cost)
+    return max(machines.values(), key=lambda costs: len(costs.keys() & papers.keys()), default={})
+
+
+@cache
+def tested_on(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The images (N, 28, 28), 0 to 1, and classes (N,) that runs on so many were tested on."""
+    data = load(train_images=1, test_images=test_images)
+    images = data.test_images.squeeze(1) * data.std + data.mean
+    return images.clamp(0, 1).numpy(), data.test_labels.numpy()
 
 
 def names_of(runs: Iterable[RunRecord]) -> list[str]:
@@ -134,62 +195,3 @@ def over_runs(
 def _replicate(config: RunConfig) -> str:
     fold = "" if config.fold is None else f", partition {config.partition}, fold {config.fold}"
     return f"seed {config.seed}{fold}"
-
-
-def as_recorded(
-    store: RunStore, configs: Iterable[RunConfig], *, free: frozenset[str]
-) -> list[RunConfig]:
-    """Each run as the store has it: itself, else one that differs in the `free` settings alone.
-
-    `free` names settings that change rounding and speed but not the experiment. A run the store
-    does not have in any way stays as it is; the stopping rules are those asked for.
-    """
-    recorded = [run.config for run in store.readable()]
-    names = {config.name for config in recorded}
-
-    def nearest(config: RunConfig) -> RunConfig:
-        alike = [other for other in recorded if not other.differs(config, ignoring=free)]
-        return alike[-1] if alike and config.name not in names else config
-
-    return [nearest(config).model_copy(update={"stops": config.stops}) for config in configs]
-
-
-def variant_of(config: RunConfig) -> str:
-    """The name of a run's variant in `plans`, else what sets it apart from the paper's, as JSON."""
-    text = _apart(config)
-    return _known_variants().get((config.model, text), text)
-
-
-def _apart(config: RunConfig) -> str:
-    ignored = {"model", *REPLICATE, *HOW}
-    apart = config.model_dump(mode="json", exclude_defaults=True, exclude=ignored)
-    return json.dumps(apart, sort_keys=True) if apart else plans.PAPER
-
-
-@cache
-def _known_variants() -> dict[tuple[str, str], str]:
-    known = (*plans.ABLATED, *plans.SETTINGS, *plans.AUGMENTED)
-    configs = [make_config(model=one.model, **one.settings) for one in known]
-    return {(c.model, _apart(c)): one.name for c, one in zip(configs, known, strict=True)}
-
-
-def _newest_costs(store: RunStore, papers: Mapping[str, RunConfig]) -> dict[str, CostRecord]:
-    """The newest costs of one machine: that of the most models, else the one last used.
-
-    Of models without runs too: the ruler of a time is that of all that were timed beside it.
-    """
-    machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
-    for cost in sorted(store.costs(), key=lambda cost: cost.environment.finished, reverse=True):
-        timed = papers.get(cost.model, next(iter(papers.values()), None))
-        if timed and not cost.config.differs(timed, ignoring={"seed", "model"}):
-            machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
-            machines.setdefault(machine, {}).setdefault(cost.model, cost)
-    return max(machines.values(), key=lambda costs: len(costs.keys() & papers.keys()), default={})
-
-
-@cache
-def tested_on(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The images (N, 28, 28), 0 to 1, and classes (N,) that runs on so many were tested on."""
-    data = load(train_images=1, test_images=test_images)
-    images = data.test_images.squeeze(1) * data.std + data.mean
-    return images.clamp(0, 1).numpy(), data.test_labels.numpy()

@@ -1,4 +1,7 @@
-"""What chance leaves of means, shares, differences and orders. Not here: of which (`tables`)."""
+"""What chance leaves of means, shares, differences and orders; an interval is a 95 % interval.
+
+Not here: of which numbers (`tables`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +20,8 @@ MOST = 3  # times n − 1; simulated with 2 to 5 seeds, without it 95 % interval
 KNOWN = 1e6  # degrees of freedom of a variance that counts as known, that over 10,000 images
 
 
-# --- 95 % intervals ---
-
-
 def t_interval(values: Sequence[float]) -> Interval:
-    """That of the mean of two or more independent values; exact if all are equal."""
+    """That of the mean of two or more independent values; without width if all are equal."""
     mean, error = float(np.mean(values)), float(stats.sem(values))
     if error == 0:
         return Interval(mean, mean)
@@ -29,10 +29,9 @@ def t_interval(values: Sequence[float]) -> Interval:
 
 
 def next_interval(values: Sequence[float]) -> Interval:
-    """Where one more independent value lies with 95 % probability, given two or more.
+    """Where one more independent value lies, given two or more of a normal sample.
 
-    The t prediction interval of a normal sample: Hahn and Meeker, Statistical Intervals (Wiley,
-    1991), section 4.7.
+    Hahn and Meeker, Statistical Intervals (Wiley, 1991), section 4.7.
     """
     mean, runs = float(np.mean(values)), len(values)
     reach = stats.t.ppf(0.975, runs - 1) * float(np.std(values, ddof=1)) * np.sqrt(1 + 1 / runs)
@@ -46,11 +45,10 @@ def wilson_interval(accuracy: float, images: int) -> Interval:
 
 
 def share_interval(shares: np.ndarray) -> Interval:
-    """That over the images, in percent, of the accuracy of several runs on the same ones.
+    """That over images, in percent, of an accuracy; `shares` has for each the share of runs right.
 
-    `shares` has, for each image, the share of the runs that get it right. Wald's interval with two
-    images added on each side, which for a single run is close to Wilson's: Agresti and Coull, The
-    American Statistician 52 (1998) 119.
+    Wald's with two images added on each side: Agresti and Coull, The American Statistician 52
+    (1998) 119.
     """
     images = len(shares) + 4
     middle = (float(np.sum(shares)) + 2) / images
@@ -60,7 +58,7 @@ def share_interval(shares: np.ndarray) -> Interval:
 
 
 def joined(number: float, *intervals: Interval) -> Interval:
-    """That of a number which is uncertain in several independent ways, each with an interval.
+    """That of a number uncertain in several independent ways, each with an interval.
 
     Their reaches add up as squares: Zou and Donner, Statistics in Medicine 27 (2008) 1693.
     """
@@ -70,14 +68,11 @@ def joined(number: float, *intervals: Interval) -> Interval:
 
 
 def most_of(found: int, runs: int) -> float:
-    """The upper one-sided 95 % bound, in percent, on a share that was found so often in `runs`.
+    """The exact one-sided 95 % bound, in percent, on a share found so often (Clopper, Pearson).
 
-    Clopper and Pearson's, exact; of none found it is 1 − 0.05^(1/runs).
+    With none found it is 1 − 0.05^(1/runs).
     """
     return 100 * float(proportion_confint(found, runs, alpha=2 * ALPHA, method="beta")[1])
-
-
-# --- differences ---
 
 
 @dataclass(frozen=True)
@@ -121,12 +116,6 @@ class Estimate:
         """The p of equivalence within ± `margin`: two one-sided tests, the larger counts."""
         return max(self.p_above(-margin), self.p_below(margin))
 
-    @property
-    def equal_within(self) -> float:
-        """The margin from which on `p_equal` is below 0.05."""
-        reach = float(stats.t.isf(ALPHA, self.df)) * self.error if self.error else inf
-        return abs(self.effect) + reach
-
     def significant_from(self, comparisons: int) -> float:
         """The smallest estimate with a two-sided p below 0.05 at Holm's strictest step."""
         return float(stats.t.isf(ALPHA / 2 / comparisons, self.df)) * self.error
@@ -145,9 +134,8 @@ class Estimate:
 def combined(effect: float, seeds: Sequence[tuple[float, int]], images: float) -> Estimate:
     """The estimate from the variances of its parts: of the seeds with their n − 1, of the images.
 
-    There are so many images that their variance counts as known; without a part of seeds it is all
-    there is. Degrees of freedom: Satterthwaite, Biometrics Bulletin 2 (1946) 110, at least the
-    smaller n − 1 and at most `MOST` times that.
+    Degrees of freedom: Satterthwaite, Biometrics Bulletin 2 (1946) 110, within the least n − 1 and
+    `MOST` times that; without seeds those of the images, of which there are many.
     """
     if not seeds:
         return Estimate(effect, 0.0, images**0.5, KNOWN, 1)
@@ -160,12 +148,11 @@ def combined(effect: float, seeds: Sequence[tuple[float, int]], images: float) -
 
 
 def estimate(by_seed: Sequence[Sequence[float]], lead: np.ndarray | None = None) -> Estimate:
-    """By how much the first mean exceeds the others: of models, or of effects on models.
+    """By how much the first mean exceeds the others, which are not paired with it.
 
-    `by_seed` has the numbers of each at every seed: accuracies of two models, which are not paired,
-    or, for one model or two, variant minus control at the same seed, which are. `lead` has for each
-    test image by how much the share of runs that get it right exceeds the others', in percent. Of
-    one run each, only images tell of chance.
+    `by_seed` has numbers by seed: of each of two models or, paired, variant minus control of one
+    model or of two. `lead` has for each test image by how much the share of runs that get it right
+    exceeds the others', in percent. A side of one run tells nothing of seeds.
     """
     effect = float(np.mean(by_seed[0]) - sum(np.mean(other) for other in by_seed[1:]))
     parts = [(_of_mean(numbers), len(numbers) - 1) for numbers in by_seed if len(numbers) > 1]
@@ -182,14 +169,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
 
 
-# --- orders ---
-
-
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[Value, Value]:
     """Spearman's rank correlation and its exact two-sided p, of the sources of both.
 
-    p is the share of all orders, 720 of six models, that correlate as strongly or more. Both are
-    nan where a number is, or where one side is all the same.
+    p is the share of all orders (720 of six models) that correlate as strongly or more. Both are
+    nan where a number is nan, or one side all the same.
     """
     ranks = [stats.rankdata(side) - (len(side) + 1) / 2 for side in (first, second)]
     scale = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))

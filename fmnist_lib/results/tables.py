@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
-from math import inf, nan
+from math import nan
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,7 @@ from fmnist_lib.runs.plans import PAPER
 from fmnist_lib.runs.record import RunRecord
 
 METRICS = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "best_epoch"]
-METRICS += ["train_loss_eval", "train_accuracy_eval"]
+METRICS += ["train_loss_eval", "train_accuracy_eval"]  # in the order of Table 1
 GAPS = {"gap": "train_accuracy", "gap_eval": "train_accuracy_eval"}  # minus test accuracy
 LONG = ("test_accuracy", "best_epoch", "epochs", "test_loss")  # also at the longer patience
 SIZES = ("parameters", "macs", "checkpoint_bytes")
@@ -162,7 +163,7 @@ def _times(
 ) -> dict[str, Value]:
     """Times alone on the machine, what follows from them, and the median epoch within the runs.
 
-    Of the runs those on the processor that was timed, or all where none of the results ran there.
+    Those on the processor that was timed count, or all where no run was there.
     """
     train, epochs = alone["train_seconds"], row["epochs"]
     spread = {"std": train * epochs.std, "low": train.low * epochs, "high": train.high * epochs}
@@ -186,8 +187,7 @@ def _times(
 def _patience(results: Results, longer: Results | None, model: str) -> dict[str, Value]:
     """What the longer patience adds to a model, paired within runs; nan without one.
 
-    Where no best epoch moved the gain has no interval: how many may move in others says
-    `later_most`.
+    Where no best epoch moved the gain has no interval; `later_most` says how many may yet.
     """
     if longer is None or model not in longer.models:
         names = (*(f"{name}_long" for name in LONG), "gain", "later", "later_most")
@@ -273,30 +273,21 @@ def pairs(results: Results) -> pd.DataFrame:
 
 
 def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
-    """Each row by its name in the index, for `say("{lenet5.test_accuracy:.2f}", **namespace(…))`.
-
-    The row knows it as `name`.
-    """
-    rows = frame.itertuples(name=None)  # to_dict() would make floats of Values
+    """Each row by its index, which is its `name`: `say("{lenet5.n:.0f}", **namespace(models))`."""
     names = ["name", *frame.columns]
-    return {row[0]: SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows}
+    rows = [dict(zip(names, row, strict=True)) for row in frame.itertuples(name=None)]
+    return {row["name"]: SimpleNamespace(**row) for row in rows}  # to_dict() makes floats of Values
 
 
 def top(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> SimpleNamespace:
     """The row with the highest (lowest) value of a column, the first of equal ones; nan is none."""
-
-    def size(row: SimpleNamespace) -> float:
-        number = float(getattr(row, column))
-        return -inf if np.isnan(number) else -number if lowest else number
-
-    return max(namespace(frame).values(), key=size)
+    rows = [*namespace(frame).values()]
+    known = [row for row in rows if getattr(row, column) == getattr(row, column)]  # nan is not
+    return (min if lowest else max)(known or rows, key=attrgetter(column))
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame for a file: a column x of Values becomes x, and x_std, x_low, x_high where any are.
-
-    A named index becomes the first column.
-    """
+    """The frame for a file, its index in front: of Values x, and x_std, x_low, x_high if any."""
     columns = {}
     for name, cells in (frame.reset_index() if frame.index.name else frame).items():
         if not all(isinstance(cell, Value) for cell in cells):
@@ -323,10 +314,7 @@ def table2_csv(results: Results) -> pd.DataFrame:
 
 
 def results_csv(results: Results) -> pd.DataFrame:
-    """One row a run and stopping rule, plain: what was run, what came out, its cost, and where.
-
-    `wall_seconds` is the whole run's; times alone on the machine are the model's, from `cost`.
-    """
+    """One row a run and stopping rule, plain: what was run, what came out, its cost, and where."""
     times = framed(times_of(results.costs))
     times = flat(times.rename_axis("model")).rename(columns=IN_FILES)
     costs = {model: cost.name for model, cost in results.costs.items()}

@@ -17,6 +17,9 @@ RULED = {  # a time, and the ruler beside it
     **dict.fromkeys(("inference_ms", "latency_ms", "latency_ms_p90"), RULERS[1]),
 }
 
+TOLD = ("turns", "minutes", "ruler_moved", "steal_percent", "others_percent")
+TOLD += ("spread_plain", "spread_normalised")
+
 
 def times_of(costs: Mapping[str, CostRecord]) -> dict[str, dict[str, Value]]:
     """By model `train_seconds` (60,000 images), `inference_ms` (10,000), `latency_ms`, `…_p90`.
@@ -81,22 +84,19 @@ def timing(costs: Mapping[str, CostRecord]) -> dict[str, Value]:
     normalised by the ruler, the median over the models.
     """
     timed = {model: cost for model, cost in costs.items() if cost.turns}
+    if not timed:
+        return dict.fromkeys(TOLD, value(nan))
     turns = [turn for cost in timed.values() for turn in cost.turns]
     rulers = [np.median(turn.ruler_ms) for turn in turns]
-    started, finished = (
-        [datetime.fromisoformat(getattr(cost.environment, end)) for cost in timed.values()]
-        for end in ("started", "finished")
-    )
+    ends = [[c.environment.started, c.environment.finished] for c in timed.values()]
+    started, finished = np.array([[*map(datetime.fromisoformat, pair)] for pair in ends]).T
     plain = [_summary(quieter_half(cost).train_seconds, (), (5, 95)) for cost in timed.values()]
     normalised = [times["train_seconds"] for times in times_of(timed).values()]
-    numbers = {
-        "turns": lambda: len(turns),
-        "minutes": lambda: (max(finished) - min(started)).total_seconds() / 60,
-        "ruler_moved": lambda: max(rulers) / min(rulers),
-        "steal_percent": lambda: np.mean([turn.steal_percent for turn in turns]),
-        "others_percent": lambda: np.mean([turn.others_percent for turn in turns]),
-        "spread_plain": lambda: np.median([100 * (t.high - t.low) / t for t in plain]),
-        "spread_normalised": lambda: np.median([100 * (t.high - t.low) / t for t in normalised]),
-    }
+    numbers = (
+        *(len(turns), (max(finished) - min(started)).total_seconds() / 60),
+        *(max(rulers) / min(rulers), np.mean([turn.steal_percent for turn in turns])),
+        np.mean([turn.others_percent for turn in turns]),
+        *(np.median([100 * (t.high - t.low) / t for t in times]) for times in (plain, normalised)),
+    )
     sources = [f"costs/{cost.name}" for cost in timed.values()]
-    return {name: value(of() if timed else nan, sources) for name, of in numbers.items()}
+    return {name: value(number, sources) for name, number in zip(TOLD, numbers, strict=True)}

@@ -20,18 +20,11 @@ class Interval(NamedTuple):
 class Value(float):
     """A number that knows what it rests on.
 
-    `sources` are names of runs, `costs/<name of a cost record>`, `paper`, `settings`, and
+    `sources` are names of runs, `costs/NAME` of a cost record, `PAPER`, `SETTINGS`, and
     `model:NAME` for what follows from a model's definition. `std`, `low` and `high` are nan where
-    there are none; `parts` are the numbers behind a mean, `{"seed 0": 91.1}`. Sums, differences,
-    products and quotients are Values of all their sources, without a spread; `int()`, powers and
-    NumPy's functions give bare numbers.
+    there are none; `parts` are the numbers behind a mean, `{"seed 0": 91.1}`. Arithmetic gives
+    Values of all sources, without a spread; `int()`, powers and NumPy's functions bare numbers.
     """
-
-    sources: tuple[str, ...]
-    std: float
-    low: float
-    high: float
-    parts: dict[str, float]
 
     def __new__(
         cls,
@@ -45,9 +38,8 @@ class Value(float):
     ) -> "Value":
         """Return the number with its sources and spread."""
         self = super().__new__(cls, number)
-        self.sources = sources_of(sources)
+        self.sources, self.parts = sources_of(sources), dict(parts or {})
         self.std, self.low, self.high = float(std), float(low), float(high)
-        self.parts = dict(parts or {})
         return self
 
     @property
@@ -57,9 +49,10 @@ class Value(float):
 
     def scaled(self, factor: float) -> "Value":
         """The number, its spread and its parts times a positive factor."""
-        spread = {name: getattr(self, name) * factor for name in ("std", "low", "high")}
-        parts = {name: part * factor for name, part in self.parts.items()}
-        return value(float(self) * factor, self, factor, **spread, parts=parts)
+        times = float(factor)
+        spread = {name: getattr(self, name) * times for name in ("std", "low", "high")}
+        parts = {name: part * times for name, part in self.parts.items()}
+        return value(float(self) * times, self, factor, **spread, parts=parts)
 
 
 def _operation(name: str) -> Any:  # noqa: ANN401, a method of float
@@ -72,18 +65,13 @@ def _operation(name: str) -> Any:  # noqa: ANN401, a method of float
     return operation
 
 
-for _name in ("add", "sub", "mul", "truediv"):
+_OPERATORS = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv")
+for _name in (*_OPERATORS, "neg", "abs", "round"):
     setattr(Value, f"__{_name}__", _operation(f"__{_name}__"))
-    setattr(Value, f"__r{_name}__", _operation(f"__r{_name}__"))
-for _name in ("__neg__", "__abs__", "__round__"):
-    setattr(Value, _name, _operation(_name))
 
 
 def sources_of(*of: object) -> tuple[str, ...]:
-    """The sources of Values, names and (nested) collections of either, each once, in order.
-
-    Bare numbers have none.
-    """
+    """The sources of Values, names and (nested) collections of either, each once, in order."""
     found: dict[str, None] = {}
     for one in of:
         if isinstance(one, Value):
@@ -92,14 +80,11 @@ def sources_of(*of: object) -> tuple[str, ...]:
             found[one] = None
         elif isinstance(one, Iterable):
             found |= dict.fromkeys(sources_of(*one))
-    return tuple(found)
+    return tuple(found)  # bare numbers have none
 
 
 def value(number: float, *of: object, **spread: Any) -> Value:  # noqa: ANN401, as in Value
-    """A number derived from others, a count for instance: it rests on all that they rest on.
-
-    `of` is what `sources_of` takes, `spread` the keyword arguments of `Value`.
-    """
+    """A number that rests on what all of `of` rest on: Values, names, or collections of them."""
     return Value(number, sources_of(*of), **spread)
 
 
