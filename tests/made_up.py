@@ -120,16 +120,6 @@ def follow(rule, losses):
     return best, len(losses), False
 
 
-def reported_over(images):
-    """The paper's results with the uncertainty that so many test images would leave."""
-    from fmnist_lib.reporting.paper import reported_results, wilson_interval
-
-    results = reported_results()
-    ends = [wilson_interval(accuracy, images) for accuracy in results.test_accuracy]
-    results[["test_accuracy_low", "test_accuracy_high"]] = ends
-    return results
-
-
 def make_epoch(number, test_loss, test_accuracy):
     return EpochRow(
         epoch=number,

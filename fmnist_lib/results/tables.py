@@ -267,7 +267,7 @@ def pairs(results: Results) -> pd.DataFrame:
             "differs": "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided",
             "p_equal": value(p_equal, everything, SETTINGS),
             "equal_within": value(min(within, default=nan), everything, SETTINGS),
-            "shown_from": value(each.shown_from(len(found)), difference),
+            "shown_from": value(each.shown_from(len(found)) if each.error else nan, difference),
         }
     return framed(rows)
 
