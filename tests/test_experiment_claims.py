@@ -5,18 +5,21 @@ from math import log, sqrt
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import mistaken, stored
 from scipy import stats
 
-from fmnist_lib.claims.chance import combined, estimate, holm
-from fmnist_lib.claims.experiments import AUGMENTATIONS, CLAIMS, RIVALS, Outcome
-from fmnist_lib.claims.judge import foreseen, judge
+from fmnist_lib.claims.experiments import AUGMENTATIONS, LENET, RIVALS
+from fmnist_lib.claims.judge import judge_all
+from fmnist_lib.claims.variants import foreseen, judge
+from fmnist_lib.claims.verdicts import CLAIMS, Outcome
 from fmnist_lib.errors import UserError
-from fmnist_lib.reporting.claims import CLAIMS as ALL_CLAIMS
+from fmnist_lib.results.statistics import estimate
 
 HOLDS, IN_PART, FAILS, UNDECIDED, NOT_TESTED = Outcome
+OPTIONS = ({}, {"shortcuts": False})
 CONTROL = np.array([90.1, 89.9, 90.3, 89.8, 90.0])
 SPREAD = np.array([-0.03, 0.02, 0.0, 0.04, -0.03])  # of differences over five seeds, mean 0
-LENET = ("relu", "batch norm", "relu + batch norm", "half dense", "quarter dense")
+MENDED = (*LENET, "half dense", "quarter dense")
 
 
 def rows(model, variant, values, measure="test_accuracy", macs=1000, **more):
@@ -40,7 +43,7 @@ def skipless(effect, spread=SPREAD):
 
 
 def lenet(*effects):
-    return variants({("lenet5", v): e for v, e in zip(LENET, effects, strict=True)})
+    return variants({("lenet5", v): e for v, e in zip(MENDED, effects, strict=True)})
 
 
 def augmented(vit, rival, name="mixup"):
@@ -51,10 +54,8 @@ def augmented(vit, rival, name="mixup"):
     return variants(gains | {(m, other): 1.0 for m in RIVALS})
 
 
-def test_statements_are_those_of_the_table_of_claims():
-    written = {c.id: (c.statement, c.where) for c in ALL_CLAIMS}
-    assert {n: (c.statement, c.where) for n, c in CLAIMS.items()} == {n: written[n] for n in CLAIMS}
-    counted = [(c.family, need.counted) for c in CLAIMS.values() for need in c.needs]
+def test_families_are_planned_as_a_whole():
+    counted = [(c.family, need.counted) for c in CLAIMS.values() if c.family for need in c.needs]
     assert counted.count(("ablations", True)) == 7
     assert counted.count(("augmentation", True)) == 10
 
@@ -114,25 +115,21 @@ def test_c17_asks_about_the_epoch_and_tells_of_the_mac(factor, expected):
 
 
 def test_numbers_of_a_comparison_against_scipy():
-    """Over seeds alone it is the paired t test; equivalence is two tests of one sample."""
+    """Over seeds alone it is the paired t test."""
     effect = np.array([-0.2, 0.1, 0.05, -0.1, 0.0])
     (found,) = judge("C16", skipless(0.0, effect)).findings
     reference = stats.ttest_rel(CONTROL + effect, CONTROL)
-    assert found.p == pytest.approx(reference.pvalue)
+    assert found.estimate.p_differs() == pytest.approx(reference.pvalue)
     assert found.estimate.interval == pytest.approx(tuple(reference.confidence_interval()))
     assert (found.estimate.df, found.estimate.seeds) == (4, 5)
-    above = stats.ttest_1samp(effect, -0.3, alternative="greater").pvalue
-    below = stats.ttest_1samp(effect, 0.3, alternative="less").pvalue
-    assert found.estimate.p_equal(0.3) == pytest.approx(max(above, below))
-    assert found.p_in_claim == found.p  # alone in its claim
-    assert found.p_in_family == pytest.approx(min(1, 7 * found.p))  # six planned ones have no runs
+    assert found.p == pytest.approx(min(1, 7 * reference.pvalue))  # six planned ones have no runs
 
 
-def test_margins_and_corrections_stand_beside_the_verdict():
+def test_margins_and_power_stand_beside_the_verdict():
     result = judge("C16", skipless(-0.4, 6 * SPREAD))
     (found,) = result.findings
-    assert found.p_in_claim < 0.05 < found.p_in_family
-    assert (result.outcome, result.corrected_in_claim) == (UNDECIDED, HOLDS)
+    assert found.estimate.p_differs() < 0.05 < found.p
+    assert result.outcome == UNDECIDED
     assert found.shown_from > 0.4
     sharp = judge("C16", skipless(-0.4))
     assert [*sharp.at_margins.values()] == [HOLDS, HOLDS, FAILS]
@@ -154,15 +151,6 @@ def test_images_that_one_side_alone_gets_right_add_their_variance():
     assert found.df == 3  # at most three times n − 1
 
 
-def test_degrees_of_freedom_and_holm_by_hand():
-    assert combined(0, [(3.0, 2)], 0).df == 2
-    assert combined(0, [(3.0, 2)], 1.0).df == pytest.approx(16 / 4.5)
-    assert combined(0, [(1.0, 2)], 9.0).df == 6
-    assert combined(0, [(1.0, 4), (2.0, 2)], 0).df == pytest.approx(9 / (1 / 4 + 4 / 2))
-    assert holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
-    assert combined(1, [(0.0, 2)], 0).p_differs() == 1  # equal differences tell nothing of chance
-
-
 def test_intervals_and_tests_where_the_truth_is_known():
     """Seeds, images and both together vary; the effect is 0.3, the margin."""
     generator, images, found = np.random.default_rng(1), 100, []
@@ -176,13 +164,6 @@ def test_intervals_and_tests_where_the_truth_is_known():
     draws = generator.normal(0.3, 0.1, (1000, 5)), generator.normal(0.3, 0.3, (1000, images))
     sharp = [estimate([d], lead) for d, lead in zip(*draws, strict=True)]
     assert 0.01 <= np.mean([e.p_equal(0.3) < 0.05 for e in sharp]) <= 0.05
-
-
-def test_the_effect_shown_with_80_percent_against_the_noncentral_t():
-    assumed, needed = combined(0, [(0.04, 4)], 0), stats.t.isf(0.025 / 7, 4)
-    assert assumed.significant_from(7) == pytest.approx(0.2 * needed)
-    shown = stats.nct.sf(needed, 4, assumed.shown_from(7) / 0.2)
-    assert shown == pytest.approx(0.8, abs=0.002)
 
 
 def test_what_few_seeds_cannot_show_is_known_beforehand():
@@ -218,3 +199,23 @@ def test_what_is_not_the_runs_images_or_claim_is_refused():
     ):
         with pytest.raises(UserError, match=message):
             judge(number, skipless(-1.0), right)
+
+
+def test_runs_of_variants_reach_the_table_of_claims(tmp_path):
+    """Without its shortcuts ResNet-Mini is wrong on 30 or 31 images of 100, else on 10 or 11."""
+    wrong = [
+        (seed, options, 10 + seed + 20 * bool(options)) for seed in (0, 1) for options in OPTIONS
+    ]
+    runs = [
+        {"model": "resnet_mini", "seed": seed, "predicted": mistaken(100, range(count))}
+        | ({"model_options": options} if options else {})
+        for seed, options, count in wrong
+    ]
+    results = stored(tmp_path, *runs)
+    judged = judge_all(results, timings=timed(0.7).assign(name="costs/made up")).set_index("id")
+    assert (judged.outcome["C11"], judged.outcome["C16"]) == ("not tested", "undecided")
+    assert judged.evidence["C11"].template.startswith("It takes an ablation, dense")
+    effect = judged.evidence["C16"].values["effect0"]
+    assert effect == -20
+    assert set(effect.sources) == {run.name for run in results.runs}
+    assert (judged.outcome["C17"], judged.margins["C17"]) == ("holds", "same at 2.5 and 10")

@@ -2,27 +2,17 @@
 
 Written before any run of these experiments was trained; the history of this file shows it. A claim
 stands with the comparisons that it needs and the rule that turns their answers into a verdict.
-Not here: how an answer comes about (`judge`), training, and words for a reader.
+Not here: how an answer comes about (`variants`), and training.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from fmnist_lib.claims.verdicts import Answer, Outcome, all_of, any_of, claim, opposite, outcome_of
 
 RIVALS = ("lenet5", "resnet_mini", "densenet_tiny", "mobilenet_lite", "baseline_cnn")
+LENET = ("relu", "batch norm", "relu + batch norm")
 AUGMENTATIONS = ("mixup", "flip+shift")
-
-Answer = bool | None
-
-
-class Outcome(StrEnum):
-    """What the runs say about a claim."""
-
-    HOLDS = "holds"
-    IN_PART = "holds in part"
-    FAILS = "does not hold"
-    UNDECIDED = "undecided"
-    NOT_TESTED = "not tested here"
 
 
 @dataclass(frozen=True)
@@ -42,129 +32,73 @@ class Comparison:
     counted: bool = True  # in Holm's correction
 
 
+FULL = Comparison("mobilenet_lite", "full convolutions", towards=-1, measure="train_seconds")
+
 Answers = Mapping[Comparison, Answer]
 Judged = tuple[Outcome, tuple[str, ...]]  # the outcome, and the parts of the claim that hold
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement, what it needs, the runs over whose comparisons Holm corrects, and its rule."""
-
-    statement: str
-    where: str
-    family: str
-    needs: tuple[Comparison, ...]
-    rule: Callable[[Answers], Judged]
-
-    @property
-    def apart(self) -> list[list[Comparison]]:
-        """The comparisons in groups, each corrected by itself: against rivals by variant."""
-        rivals = any(need.rival for need in self.needs)
-        groups: dict[str, list[Comparison]] = {}
-        for need in self.needs:
-            groups.setdefault(need.variant if rivals else "", []).append(need)
-        return list(groups.values())
-
-
-CLAIMS: dict[str, Claim] = {}
-
-
-def claim(
-    number: str, statement: str, where: str, *, family: str, needs: Iterable[Comparison]
-) -> Callable[[Callable[[Answers], Judged]], Callable[[Answers], Judged]]:
-    """Put the rule below it into `CLAIMS`."""
-
-    def register(rule: Callable[[Answers], Judged]) -> Callable[[Answers], Judged]:
-        CLAIMS[number] = Claim(statement, where, family, tuple(needs), rule)
-        return rule
-
-    return register
-
-
-def all_of(answers: Iterable[Answer]) -> Answer:
-    """No if any is no, else unknown if any is unknown, else yes."""
-    answers = list(answers)
-    return False if False in answers else None if None in answers else True
-
-
-def any_of(answers: Iterable[Answer]) -> Answer:
-    """Yes if any is yes, else unknown if any is unknown, else no."""
-    answers = list(answers)
-    return True if True in answers else None if None in answers else False
-
-
-def outcome_of(answer: Answer) -> Outcome:
-    """The outcome that goes with an answer."""
-    return {True: Outcome.HOLDS, False: Outcome.FAILS, None: Outcome.UNDECIDED}[answer]
-
-
 @claim(
-    "C11",
-    "Dense connectivity does not pay for DenseNet-Tiny at this size.",
-    "Section 5.5",
+    *("C11", "Section 5.5"),
     family="ablations",
+    experiment="an ablation, dense against plain blocks at equal cost",
     needs=[Comparison("densenet_tiny", "plain blocks", towards=-1, equal_cost=True)],
 )
 def dense_connectivity(answers: Answers) -> Judged:
-    """Fails if plain blocks cost accuracy; holds if they are shown not to."""
+    """Dense connectivity does not pay for DenseNet-Tiny at this size.
+
+    Fails if plain blocks cost accuracy; holds if they are shown not to.
+    """
     (pays,) = answers.values()
-    return outcome_of(None if pays is None else not pays), ()
+    return outcome_of(opposite(pays)), ()
 
 
 @claim(
-    "C16",
-    "Skip connections are what makes ResNet-Mini good.",
-    "Sections 5.2 and 7",
+    *("C16", "Sections 5.2 and 7"),
     family="ablations",
+    experiment="an ablation, ResNet-Mini with and without its shortcuts",
     needs=[Comparison("resnet_mini", "no shortcuts", towards=-1, equal_cost=True)],
 )
 def skip_connections(answers: Answers) -> Judged:
-    """Holds if leaving them out costs accuracy; fails if it is shown not to."""
+    """Skip connections are what makes ResNet-Mini good.
+
+    Holds if leaving them out costs accuracy; fails if it is shown not to.
+    """
     (costs,) = answers.values()
     return outcome_of(costs), ()
 
 
 @claim(
-    "C17",
-    "Depthwise-separable convolutions are what makes MobileNet-Lite slow.",
-    "Section 5.3",
+    *("C17", "Section 5.3"),
     family="times",
-    needs=[
-        Comparison(
-            *("mobilenet_lite", "full convolutions"),
-            towards=-1,
-            measure="train_seconds",
-            per_mac=per_mac,
-            counted=not per_mac,
-        )
-        for per_mac in (False, True)
-    ],
+    experiment="an ablation, separable against full convolutions of equal width, timed alone",
+    needs=[FULL, replace(FULL, per_mac=True, counted=False)],
 )
 def separable_convolutions(answers: Answers) -> Judged:
-    """Holds if full ones of equal width take less time an epoch; fails if shown not to.
+    """Depthwise-separable convolutions are what makes MobileNet-Lite slow.
 
-    By a MAC they may still: that stands beside it and decides nothing.
+    Holds if full ones of equal width take less time an epoch; fails if shown not to. By a MAC they
+    may still: that stands beside it and decides nothing.
     """
     less, _by_a_mac = answers.values()
     return outcome_of(less), ()
 
 
 @claim(
-    "C18",
-    "LeNet-5 suffers from missing ReLU and batch norm and from its large dense layers.",
-    "Sections 5.2 and 5.5",
+    *("C18", "Sections 5.2 and 5.5"),
     family="ablations",
+    experiment="an ablation, LeNet-5 with ReLU, with batch norm, with smaller dense layers",
     needs=[
-        *(Comparison("lenet5", v, equal_cost=True) for v in ("relu", "batch norm")),
-        Comparison("lenet5", "relu + batch norm", equal_cost=True),
-        *(Comparison("lenet5", v) for v in ("half dense", "quarter dense")),
+        *(Comparison("lenet5", name, equal_cost=True) for name in LENET),
+        *(Comparison("lenet5", name) for name in ("half dense", "quarter dense")),
     ],
 )
 def lenet_lacks(answers: Answers) -> Judged:
-    """Holds if each part, mended alone, raises accuracy: the dense layers at either size.
+    """LeNet-5 suffers from missing ReLU and batch norm and from its large dense layers.
 
-    In part if some variant raises it, the one with both ReLU and batch norm included; fails if all
-    are shown not to.
+    Holds if each part, mended alone, raises accuracy: the dense layers at either size. In part if
+    some variant raises it, the one with both ReLU and batch norm included; fails if all are shown
+    not to.
     """
     relu, norm, both, *dense = answers.values()
     parts = {"relu": relu, "batch norm": norm, "dense layers": any_of(dense)}
@@ -175,10 +109,9 @@ def lenet_lacks(answers: Answers) -> Judged:
 
 
 @claim(
-    "C19",
-    "ViT-Tiny would gain the most from augmentation.",
-    "Section 5.6",
+    *("C19", "Section 5.6"),
     family="augmentation",
+    experiment="every model trained with and without augmentation",
     needs=[
         Comparison("vit_tiny", augmentation, rival=rival, counted=rival is not None)
         for augmentation in AUGMENTATIONS
@@ -186,10 +119,11 @@ def lenet_lacks(answers: Answers) -> Judged:
     ],
 )
 def vit_gains_most(answers: Answers) -> Judged:
-    """Holds for an augmentation if ViT-Tiny gains by it, and more than each of the other five.
+    """ViT-Tiny would gain the most from augmentation.
 
-    Its own gain is one more condition, so that it needs no correction. Fails for one if ViT-Tiny is
-    shown not to gain, or not to gain more than some other. In part if it holds for one of the two.
+    Holds for an augmentation if ViT-Tiny gains by it, and more than each of the other five. Its own
+    gain is one more condition, so that it needs no correction. Fails for one if ViT-Tiny is shown
+    not to gain, or not to gain more than some other. In part if it holds for one of the two.
     """
     by = {
         name: all_of(a for c, a in answers.items() if c.variant == name) for name in AUGMENTATIONS

@@ -1,229 +1,196 @@
-"""Runs of variants judged: a frame with one row a run goes in, numbers and a verdict come out.
+"""All claims judged, on our runs and on the paper's own tables; verdicts counted; agreement."""
 
-Written, like the claims in `experiments`, before any run that it judges was trained.
-
-- Effect: variant minus control at the same seeds, in points of test accuracy; with a rival, the
-  effect on the model minus that on the rival. Of times it is 100·ln(variant / control).
-- Chance: the variance over seeds plus, where it is known which test images each run gets right,
-  that over the images, to which only those add that one side alone gets right. What seed and image
-  do together is in both, so that intervals are rather too wide. Degrees of freedom: Welch and
-  Satterthwaite's, at least the smaller n − 1 and at most `chance.MOST` times that, since two or
-  three seeds cannot tell how large their part is.
-- Answer to "is the effect above the margin", in the direction that a comparison asks about. Yes:
-  its two-sided p is below 0.05, and the estimate is above the margin. No: a one-sided test
-  (p < 0.05) shows it to be below the margin, as an equivalent one is. Else unknown.
-- Correction: Holm's over all comparisons planned for a family of runs, and this decides; beside it
-  over those of the claim alone, by augmentation. A planned comparison without runs is p = 1.
-- Known beforehand (`foreseen`, by the chance seen in the released runs): with 2 seeds no corrected
-  comparison of accuracies can reach significance; with 3, ablations (7) do so from 1.9 points on
-  and augmentation (10) from 2.2; with 5 from 1.0 and 1.4. Without the images, 3 are too few.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from math import nan
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
-from fmnist_lib.claims.chance import ALPHA, Estimate, combined, estimate, holm
-from fmnist_lib.claims.experiments import CLAIMS, Answer, Claim, Comparison, Outcome
-from fmnist_lib.errors import UserError
+from fmnist_lib.claims import protocol  # noqa: F401, which puts its rules into CLAIMS
+from fmnist_lib.claims.paper import REPORTED, reported_frame
+from fmnist_lib.claims.variants import judge
+from fmnist_lib.claims.verdicts import CLAIMS, Claim, Outcome, Sentence, Tables
+from fmnist_lib.models import MODELS
+from fmnist_lib.results import statistics, tables
+from fmnist_lib.results.columns import heading
+from fmnist_lib.results.load import Results
+from fmnist_lib.results.statistics import Estimate
+from fmnist_lib.results.value import PAPER, Interval, Value, setting, sources_of, value
 
-EQUAL_COST = 0.10  # parameters and MACs may differ by so much where costs are to be equal
-MARGINS = {  # the middle one decides, the others are shown beside it
-    "test_accuracy": (0.15, 0.3, 0.6),  # points
-    "train_seconds": (2.5, 5.0, 10.0),  # 5 % is the paper's largest spread of times over epochs
-}
-# For `foreseen`: medians over the 15 pairs of the paper's models in the released five seeds.
-SEED_SD = 0.53  # points, of a difference from seed to seed
-IMAGE_VARIANCE = (0.014, 0.068)  # points², of a difference; the second part is over n seeds
-WIDEST = 91.55 - 88.09  # points from the paper's worst model to its best: no effect is larger
+AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
+AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
+NAMES = dict(zip(Outcome, ("holds", "in_part", "fails", "undecided", "untested"), strict=True))
 
-Groups = Sequence[Sequence[Comparison]]  # Holm corrects in each by itself
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A comparison with its numbers."""
-
-    comparison: Comparison
-    estimate: Estimate
-    p: float
-    p_in_claim: float
-    p_in_family: float
-    p_equal: float  # of equivalence within the middle margin, corrected over the family
-    answer: Answer
-    shown_from: float | None  # where there is no answer: the effect shown with 80 % probability
+Judged = tuple[Outcome, Sentence, Mapping[float, Outcome]]  # the last at other margins
 
 
-@dataclass(frozen=True)
-class Result:
-    """The verdict on a claim, for which parts it holds, and the numbers behind it."""
+def judge_all(results: Results, timings: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return every claim: id, claim, where, in_paper, outcome, depends, margins, evidence.
 
-    claim: str
-    outcome: Outcome
-    parts: tuple[str, ...] = ()
-    at_margins: Mapping[float, Outcome] = field(default_factory=dict)
-    corrected_in_claim: Outcome | None = None  # the outcome, were the claim a family by itself
-    findings: tuple[Finding, ...] = ()
-    lacking: tuple[Comparison, ...] = ()  # comparisons with fewer than two seeds
-
-
-def judge(number: str, runs: pd.DataFrame, right: np.ndarray | None = None) -> Result:
-    """The verdict on a claim.
-
-    `runs` has a row a run: model, variant, seed, fold, test_accuracy (percent), parameters, macs;
-    for C17 a row a timing alone on the machine, `seed` being the round that times both variants
-    and train_seconds an epoch's. `right` (runs, images) says which test images each gets right.
-
-    Raises:
-        UserError: one line, for what is not such runs.
+    Text, but for `evidence`, a `Sentence`. `in_paper` is what the same rule says of the paper's own
+    tables; `depends` on what it may hang that a claim does not hold; `margins` the verdicts at half
+    and twice the margin, where one enters. `timings` are those of C17, as in `variants.judge`, and
+    `name` their sources.
     """
-    if number not in CLAIMS:
-        raise UserError(f"claim: unknown {number!r}; allowed: {', '.join(CLAIMS)}")
-    claim = CLAIMS[number]
-    family = _family(claim)
-    measure = claim.needs[0].measure
-    _check(runs, right, measure)
-    estimates = {c: _effect(c, runs, right) for c in family}
-    lacking = tuple(c for c in claim.needs if estimates[c] is None)
-    if lacking:
-        return Result(number, Outcome.NOT_TESTED, lacking=lacking)
-
-    def corrected(
-        test: Callable[[Comparison, Estimate], float], groups: Groups
-    ) -> dict[Comparison, float]:
-        p = {c: test(c, e) if (e := estimates[c]) else 1.0 for group in groups for c in group}
-        for group in groups:
-            counted = [c for c in group if c.counted]
-            p |= dict(zip(counted, holm([p[c] for c in counted]), strict=True))
-        return p
-
-    def answers(margin: float, groups: Groups) -> dict[Comparison, Answer]:
-        differs = corrected(lambda _, e: e.p_differs(), groups)
-        below = corrected(lambda c, e: e.p_short(margin, c.towards), groups)
-        found: dict[Comparison, Answer] = {}
-        for c in claim.needs:
-            above = c.towards * estimates[c].effect > margin
-            found[c] = True if above and differs[c] < ALPHA else False if below[c] < ALPHA else None
-        return found
-
-    _, margin, _ = MARGINS[measure]
-    answered = answers(margin, [family])
-    in_claim = corrected(lambda _, e: e.p_differs(), claim.apart)
-    in_family = corrected(lambda _, e: e.p_differs(), [family])
-    equal = corrected(lambda _, e: e.p_equal(margin), [family])
-    findings = []
-    for c, answer in answered.items():
-        e = estimates[c]
-        shown = e.shown_from(_comparisons(c, family), margin) if answer is None else None
-        p_values = (e.p_differs(), in_claim[c], in_family[c], equal[c])
-        findings.append(Finding(c, e, *p_values, answer, shown))
-    outcome, parts = claim.rule(answered)
-    return Result(
-        claim=number,
-        outcome=outcome,
-        parts=parts,
-        at_margins={m: claim.rule(answers(m, [family]))[0] for m in MARGINS[measure]},
-        corrected_in_claim=claim.rule(answers(margin, claim.apart))[0],
-        findings=tuple(findings),
-    )
-
-
-def foreseen(seeds: int, *, images: bool = True) -> pd.DataFrame:
-    """What so many seeds can show, before they are trained: one row a comparison of accuracies.
-
-    In points: the smallest estimate that is significant at Holm's strictest step and the smallest
-    effect that gets there with 80 % probability; `reachable` is whether the former is an effect
-    that could be. Of `images` it says whether their variance enters.
-    """
+    ours, paper = our_tables(results), paper_tables()
     rows = []
-    for number, claim in CLAIMS.items():
-        for c in claim.needs:
-            if c.measure != "test_accuracy":
-                continue
-            models = 2 if c.rival else 1
-            own = IMAGE_VARIANCE[0] + IMAGE_VARIANCE[1] / seeds if images else 0.0
-            expected = combined(0.0, models * [(SEED_SD**2 / seeds, seeds - 1)], models * own)
-            count = _comparisons(c, _family(claim))
-            limit = expected.significant_from(count)
-            rows.append(
-                {"claim": number, "model": c.model, "variant": c.variant, "rival": c.rival}
-                | {"comparisons": count, "significant_from": limit}
-                | {"shown_from": expected.shown_from(count), "reachable": limit < WIDEST}
-            )
+    for number, claim in sorted(CLAIMS.items(), key=lambda item: int(item[0][1:])):
+        if claim.family:
+            in_paper = Outcome.NOT_TESTED
+            outcome, evidence, at_margins = _experiment(number, results, timings)
+        else:
+            in_paper, _, _ = _protocol(claim, paper)
+            outcome, evidence, at_margins = _protocol(claim, ours)
+        hangs = outcome not in (Outcome.HOLDS, Outcome.NOT_TESTED)
+        row = {"id": number, "claim": claim.statement, "where": claim.where}
+        row |= {"in_paper": str(in_paper), "outcome": str(outcome)}
+        row |= {"depends": claim.depends if hangs else "", "margins": _margins(outcome, at_margins)}
+        rows.append(row | {"evidence": evidence})
     return pd.DataFrame(rows)
 
 
-def _family(claim: Claim) -> list[Comparison]:
-    """All comparisons planned for the runs to which a claim's belong."""
-    return [c for other in CLAIMS.values() if other.family == claim.family for c in other.needs]
+def our_tables(results: Results) -> Tables:
+    """Return what the rules judge of our runs."""
+    longer = results.longer()
+
+    @cache  # claims ask for the same pairs, each of which takes the predictions of all its runs
+    def compare(first: str, second: str, measure: str = "test_accuracy") -> tuple[Value, Estimate]:
+        if measure == "gain":
+            short, gain = replace(results, runs=longer.runs), models.gain[first]
+            lead = 100 * (longer.shares_right(first) - short.shares_right(first))
+            return gain, statistics.estimate([[*gain.parts.values()]], lead)
+        at = longer if measure.endswith("_long") else results
+        return tables.compare(at, first, second, measure.removesuffix("_long"))
+
+    models, epochs = tables.models_frame(results), tables.epochs_frame(results)
+    return Tables(models, compare, epochs[epochs.variant == "paper"])
 
 
-def _comparisons(comparison: Comparison, family: Sequence[Comparison]) -> int:
-    """Over how many comparisons this one is corrected."""
-    return sum(c.counted for c in family) if comparison.counted else 1
+def paper_tables() -> Tables:
+    """Return what they judge of the paper: single runs, which leave the chance of test images."""
 
-
-def _effect(c: Comparison, runs: pd.DataFrame, right: np.ndarray | None) -> Estimate | None:
-    """The effect that a comparison asks about; None with fewer than two seeds in common."""
-    by_seed, leads = [], []
-    runs = runs.assign(row=np.arange(len(runs)))[runs[c.measure].notna().to_numpy()]
-    for model in [c.model, *([c.rival] if c.rival else [])]:
-        variant, control = (
-            runs[(runs.model == model) & (runs.variant == name)].set_index("seed")
-            for name in (c.variant, "paper")
+    def compare(first: str, second: str, measure: str = "test_accuracy") -> tuple[Value, Estimate]:
+        one, other = REPORTED[first], REPORTED[second]
+        reaches = [(row.test_accuracy.high - row.test_accuracy.low) / 2 for row in (one, other)]
+        effect = getattr(one, measure) - getattr(other, measure)
+        found = statistics.combined(
+            float(effect), [], sum((reach / 1.96) ** 2 for reach in reaches)
         )
-        seeds = variant.index.intersection(control.index)
-        if len(seeds) < 2:
-            return None
-        variant, control = variant.loc[seeds], control.loc[seeds]
-        if c.equal_cost:
-            _require_equal_cost(c, variant, control)
-        by_seed.append(_measured(c, variant) - _measured(c, control))
-        if right is not None and c.measure == "test_accuracy":
-            shares = (right[side["row"]].mean(axis=0) for side in (variant, control))
-            leads.append(100 * np.subtract(*shares))
-    return estimate(by_seed, leads[0] - sum(leads[1:]) if leads else None)
+        return Value(effect, (PAPER,), **found.interval._asdict()), found
+
+    return Tables(reported_frame(), compare)
 
 
-def _measured(c: Comparison, runs: pd.DataFrame) -> np.ndarray:
-    values = runs[c.measure].to_numpy(float)
-    if c.measure == "test_accuracy":
-        return values
-    return 100 * np.log(values / runs["macs"].to_numpy(float) if c.per_mac else values)
+def _protocol(claim: Claim, m: Tables) -> Judged:
+    """Return the verdict of a rule of the paper's protocol, if nothing lacks."""
+    if absent := [MODELS[name].title for name in claim.models if name not in m.models.index]:
+        return _untested("There are no runs of {models}.", models=absent)
+    if absent := [heading(name) for name in claim.needs if not m.known(name, claim.models)]:
+        return _untested("Not measured: {columns}.", columns=absent)
+    m.asked, found = False, {}
+    for m.margin in tables.EQUAL:
+        found[m.margin] = claim.rule(m)
+    at_margins = {margin: outcome for margin, (outcome, _) in found.items() if m.asked}
+    return *found[tables.EQUAL[1]], at_margins
 
 
-def _require_equal_cost(c: Comparison, variant: pd.DataFrame, control: pd.DataFrame) -> None:
-    for cost in ("parameters", "macs"):
-        ratio = (variant[cost] / control[cost]).to_numpy(float)
-        if not (np.abs(np.log(ratio)) <= np.log1p(EQUAL_COST)).all():
-            raise UserError(
-                f"{c.model}, {c.variant}: {cost} are {ratio.max():.2f} times the control's; "
-                f"allowed: {EQUAL_COST:.0%} more or less"
+def _untested(why: str, **values: object) -> Judged:
+    return Outcome.NOT_TESTED, Sentence(why, values), {}
+
+
+def _experiment(number: str, results: Results, timings: pd.DataFrame | None) -> Judged:
+    """Return the verdict on a claim about variants, if there are runs of them."""
+    claim, runs, right = CLAIMS[number], timings, None
+    if claim.family != "times":
+        chosen = [run for run in results.runs if run.config.fold is None]
+        runs = tables.runs_frame(replace(results, runs=tuple(chosen)))
+        if {c.variant for c in claim.needs} & {*runs.variant}:
+            found = map(results.predictions, chosen)
+            right = np.array([each["predicted"] == each["true"] for each in found])
+    result = None if runs is None else judge(number, runs, right)
+    if not result or not result.findings:
+        return _untested(f"It takes {claim.experiment}.")
+    texts, values = [], {}
+    for at, found in enumerate(result.findings):
+        c, low, high = found.comparison, *found.estimate.interval
+        own = runs[runs.model.isin([c.model, c.rival]) & runs.variant.isin([c.variant, "paper"])]
+        values[f"effect{at}"] = value(found.estimate.effect, [*own.name], low=low, high=high)
+        beside = f" beyond {MODELS[c.rival].title}" if c.rival else ""
+        texts.append(f"{c.variant}{beside} {{effect{at}:+.2f}} ({{effect{at}.interval:+.2f}})")
+    return result.outcome, Sentence(f"Effects: {'; '.join(texts)}.", values), result.at_margins
+
+
+def _margins(outcome: Outcome, at_margins: Mapping[float, Outcome]) -> str:
+    """Say what comes out at the other margins; nothing where no margin enters."""
+    low, _, high = at_margins or (nan,) * 3
+    if {at_margins.get(low), at_margins.get(high)} <= {outcome, None}:
+        return f"same at {low:g} and {high:g}" if at_margins else ""
+    return ", ".join(
+        f"{at_margins[at]} at {at:g}" for at in (low, high) if at_margins[at] != outcome
+    )
+
+
+def tally(judged: pd.DataFrame) -> SimpleNamespace:
+    """Return how many claims came out how: `total`, `holds`, `in_part`, `fails`, `undecided`, ….
+
+    Of our runs, with the claims' ids as `ids.holds` and so on; `paper` has the same of the paper's
+    own tables, `turned` the ids that the two judge differently, neither undecided.
+    """
+
+    def counted(column: str, sources: object) -> SimpleNamespace:
+        ids = {name: [*judged.id[judged[column] == outcome]] for outcome, name in NAMES.items()}
+        counts = {name: value(len(found), sources) for name, found in ids.items()}
+        return SimpleNamespace(**counts, ids=SimpleNamespace(**ids))
+
+    both = ~judged[["in_paper", "outcome"]].isin(["undecided", "not tested"]).any(axis=1)
+    ours = counted("outcome", [_sources(sentence.values) for sentence in judged.evidence])
+    ours.total, ours.paper = setting(len(judged)), counted("in_paper", PAPER)
+    ours.turned = [*judged.id[both & (judged.in_paper != judged.outcome)]]
+    return ours
+
+
+def _sources(found: object) -> tuple[str, ...]:
+    """Return what the numbers in a sentence's values rest on, however deep they stand."""
+    if isinstance(found, Value):
+        return found.sources
+    inner = found.values if isinstance(found, Sentence) else getattr(found, "__dict__", found)
+    return sources_of(*map(_sources, inner.values())) if isinstance(inner, Mapping) else ()
+
+
+def agreement(results: Results) -> SimpleNamespace:
+    """Return how our runs agree with the paper's tables.
+
+    `rows` is a frame with a row a model and measure: title, measure, ours, paper, next_run (where
+    one more run of ours is expected, 95 %) and inside (whether the paper's lies there: yes, no, or
+    a dash for a single run). `outside` has the models outside by measure, `rho` and `p` correlate
+    the two orders by test accuracy, `within` counts the models no further than `limit` points.
+    """
+    models = tables.models_frame(results)
+    rows, outside = [], {measure: [] for measure in AGREEING}
+    for measure in AGREEING:
+        for row in tables.namespace(models).values():
+            ours, theirs = getattr(row, measure), getattr(row, f"{measure}_paper")
+            several = len(ours.parts) > 1
+            ends = (
+                statistics.next_interval([*ours.parts.values()]) if several else Interval(nan, nan)
             )
-
-
-def _check(runs: pd.DataFrame, right: np.ndarray | None, measure: str) -> None:
-    """Raise `UserError` for what is not runs."""
-    run = ["model", "variant", "seed"]
-    absent = [name for name in [*run, measure, "parameters", "macs"] if name not in runs]
-    if absent:
-        raise UserError(f"runs: there is no column {', '.join(absent)}")
-    values = runs[measure].dropna().to_numpy(float)
-    accuracies = measure == "test_accuracy"
-    good = (values >= 0) & (values <= 100) if accuracies else (values > 0) & np.isfinite(values)
-    if not good.all():
-        raise UserError(f"runs: {measure} {values[~good][0]} cannot be")
-    if "fold" in runs and runs["fold"].notna().any():
-        raise UserError("runs: these claims are judged over seeds; leave out the runs of folds")
-    if runs.duplicated(run).any():
-        raise UserError(f"runs: {runs.loc[runs.duplicated(run), run].iloc[0].tolist()} twice")
-    if right is None:
-        return
-    if right.dtype != bool or right.ndim != 2 or len(right) != len(runs) or right.shape[1] < 2:
-        raise UserError(f"right: a truth value for each run and image, not {right.shape}")
-    if accuracies and not np.allclose(
-        100 * right.mean(axis=1), runs[measure].to_numpy(float), atol=0.01, equal_nan=True
-    ):
-        raise UserError("right: the images do not give the runs' test_accuracy")
+            inside = "yes" if ends.low <= theirs <= ends.high else "no" if several else "–"
+            outside[measure] += [row.title] * (inside == "no")
+            next_run = value(ours, ours, **ends._asdict())
+            rows.append([row.title, heading(measure), ours, theirs, next_run, inside])
+    columns = ["title", "measure", "ours", "paper", "next_run", "inside"]
+    rho, p = statistics.rank_correlation(models.test_accuracy, models.test_accuracy_paper)
+    apart = models.difference.map(abs)
+    return SimpleNamespace(
+        rows=pd.DataFrame(rows, columns=columns, dtype=object),
+        outside=SimpleNamespace(**outside),
+        rho=rho,
+        p=p,
+        limit=setting(AGREEMENT_POINTS),
+        within=value(int((apart <= AGREEMENT_POINTS).sum()), *apart),
+        models=value(len(models), *apart),
+        farthest=tables.namespace(models)[apart.astype(float).idxmax()],
+    )

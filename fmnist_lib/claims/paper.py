@@ -1,0 +1,67 @@
+"""The facts of the reproduced paper: its two tables, and the parameter counts they imply."""
+
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+
+import pandas as pd
+
+from fmnist_lib.models import MODELS
+from fmnist_lib.results import tables
+from fmnist_lib.results.statistics import wilson_interval
+from fmnist_lib.results.value import PAPER, Value, reported
+
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # section 3.1
+PATIENCE = 5  # epochs, section 3.2
+FACTS = json.loads(Path(tables.__file__).with_name("reported.json").read_text("utf-8"))
+CITATION = SimpleNamespace(**FACTS["citation"])  # authors, title, institution, repository; no year
+
+
+def implied_parameters(model: str) -> tuple[Value, Value]:
+    """Return the least and greatest parameter count that Table 2's rounded times allow for a model.
+
+    The count is the train time of an epoch over the train time per parameter; each is known to
+    half a unit of its last printed digit.
+    """
+    row = FACTS["models"][model]
+    seconds = _printed_as(row["train_seconds"][0])
+    micros = _printed_as(row["train_time_per_parameter"])
+    least = math.ceil(seconds[0] / micros[1] * 1_000_000)
+    return reported(least), reported(math.floor(seconds[1] / micros[0] * 1_000_000))
+
+
+def _printed_as(number: float) -> tuple[Decimal, Decimal]:
+    """Return which numbers print so. No time in Table 2 ends in a zero after the point."""
+    exact = Decimal(str(number))
+    half = Decimal(5).scaleb(exact.as_tuple().exponent - 1)
+    return exact - half, exact + half
+
+
+def reported_frame() -> pd.DataFrame:
+    """Return the paper's tables, a row a model, in the columns of `models_frame` that it reports.
+
+    The test accuracy has Wilson's interval over the test images; a time has the range of its mean
+    ± its standard deviation over the epochs of a single run; `parameters` is the middle of what
+    Table 2 implies, since printed are thousands.
+    """
+    rows = {}
+    for model, printed in tables.in_paper().items():
+        row = {"title": MODELS[model].title, "n": reported(1), **printed}
+        row["train_time_per_parameter"] = row["train_us_per_parameter"]  # as printed
+        low, high = wilson_interval(row["test_accuracy"], TEST_IMAGES)
+        row["test_accuracy"] = Value(row["test_accuracy"], (PAPER,), low=low, high=high)
+        for name in ("train_seconds", "inference_ms"):
+            mean, std = float(row[name]), row[name].std
+            row[name] = Value(mean, (PAPER,), std=std, low=mean - std, high=mean + std)
+        low, high = implied_parameters(model)
+        row["parameters_printed"] = row["parameters"]
+        row["parameters"] = Value(round((low + high) / 2), (PAPER,), low=low, high=high)
+        row["train_us_per_parameter"] = row["train_seconds"].scaled(1e6 / row["parameters"])
+        rows[model] = row
+    return pd.DataFrame([*rows.values()], index=[*rows], dtype=object)  # from_dict makes floats
+
+
+REPORTED: Mapping[str, SimpleNamespace] = MappingProxyType(tables.namespace(reported_frame()))
