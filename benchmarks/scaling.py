@@ -23,7 +23,7 @@ import psutil
 from common import Parser, between, measured_on
 from distributed import Client, Worker
 
-from fmnist_lib.execution.local import run_on
+from fmnist_lib.execution.remote import run_on
 from fmnist_lib.paths import REPORT
 from fmnist_lib.runs.config import RunConfig, make_config
 from fmnist_lib.runs.record import RunOutput

@@ -1,19 +1,19 @@
 """What models cost, against counts made by hand and files really written."""
 
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
+from made_up import ENVIRONMENT
 
-from fmnist_lib.data.fashion_mnist import Dataset
-from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.models import MODELS
+from fmnist_lib.runs import cost
 from fmnist_lib.runs.config import Stop, make_config
-from fmnist_lib.runs.cost import (
-    BLOCK_IMAGES,
-    SCALED_TO,
-    cost_name,
-    count_macs,
-    measure_costs,
-)
+from fmnist_lib.runs.cost import cost_name, count_macs, measure_costs
+from fmnist_lib.runs.record import CostRecord
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
 
@@ -91,128 +91,136 @@ BY_HAND = {
     ],
 }
 
-PARAMETERS = {
-    "lenet5": 61_706,
-    "resnet_mini": 11_402,
-    "densenet_tiny": 11_666,
-    "mobilenet_lite": 14_218,
-    "vit_tiny": 105_546,
-    "baseline_cnn": 6_330,
-}
+PARAMETERS = dict(zip(MODELS, (61_706, 11_402, 11_666, 14_218, 105_546, 6_330), strict=True))
+
+
+@pytest.fixture(scope="module")
+def images(small_data):
+    """64 training and 50 test images."""
+    train = {name: getattr(small_data, name)[:64] for name in ("train_images", "train_labels")}
+    test = {name: getattr(small_data, name)[:50] for name in ("test_images", "test_labels")}
+    return replace(small_data, **train, **test)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_macs_equal_a_count_by_hand(model):
-    assert count_macs(model, {}) == sum(BY_HAND[model])
-
-
-def test_options_change_the_macs():
-    relu, wide = {"activation": "relu"}, {"widths": [16, 16, 32]}
-    assert count_macs("lenet5", relu) == sum(BY_HAND["lenet5"])
-    expected = conv(A, 3, 1, 16) + conv(B, 3, 16, 16) + conv(C, 3, 16, 32) + dense(32, 10)
-    assert count_macs("baseline_cnn", wide) == expected
-
-
-def test_counting_draws_no_random_numbers():
+def test_a_record_has_macs_and_parameters_by_hand_and_the_bytes_of_the_file(
+    model, images, tmp_path
+):
     before = torch.get_rng_state()
-    count_macs("vit_tiny", {})
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_parameters_are_the_papers(model):
-    assert count_parameters(build_model(model)) == PARAMETERS[model]
-
-
-def test_only_trainable_weights_are_parameters():
-    model = build_model("baseline_cnn")
-    model.classifier.requires_grad_(False)
-    assert count_parameters(model) == PARAMETERS["baseline_cnn"] - 330
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_checkpoint_bytes_are_those_of_the_file(model, small_data, tmp_path):
+    assert count_macs(model, {}) == sum(BY_HAND[model])
+    assert torch.equal(torch.get_rng_state(), before)  # no weights are drawn
     config = make_config(model=model, max_epochs=1, train_images=64, test_images=50)
-    run = run_experiment(config, data=first_images(small_data, 64, 50))
-    store = RunStore(tmp_path)
-    store.write(run)
+    run = run_experiment(config, data=images)
+    RunStore(tmp_path).write(run)
     (path,) = (tmp_path / config.name).glob("weights-*.safetensors")
     assert run.record.checkpoint_bytes == path.stat().st_size
     assert run.record.macs == sum(BY_HAND[model])
     assert run.record.parameters == PARAMETERS[model]
 
 
-def first_images(data, train, test):
-    return Dataset(
-        data.train_images[:train],
-        data.train_labels[:train],
-        data.test_images[:test],
-        data.test_labels[:test],
-        data.mean,
-        data.std,
-    )
+def test_options_change_the_macs():
+    assert count_macs("lenet5", {"activation": "relu"}) == sum(BY_HAND["lenet5"])
+    expected = conv(A, 3, 1, 16) + conv(B, 3, 16, 16) + conv(C, 3, 16, 32) + dense(32, 10)
+    assert count_macs("baseline_cnn", {"widths": [16, 16, 32]}) == expected
 
 
-# --- times -------------------------------------------------------------------------------------
+# --- times ---
 
 
-@pytest.fixture(scope="module")
-def cost(small_data):
-    config = make_config(model="lenet5", train_images=64, test_images=50, max_epochs=1)
-    other = make_config(model="baseline_cnn", train_images=64, test_images=50, max_epochs=1)
-    rounds = []
-    images = first_images(small_data, 64, 50)
-    first, second = measure_costs([config, other], images, on_round=rounds.append)
-    assert rounds == [1, 2, 3, 4, 5]
+def configs(*models):
+    shared = {"train_images": 64, "test_images": 50, "max_epochs": 1}
+    return [make_config(model=model, **shared) for model in models]
+
+
+@pytest.mark.parametrize(("minutes", "rounds"), [(0, 2), (1, 4)])
+def test_models_take_turns_for_the_time_given_but_two_at_least(
+    images, tmp_path, monkeypatch, minutes, rounds
+):
+    """With a clock that moves by 20 seconds whenever it is asked."""
+    order, seconds = [], iter(range(0, 10_000, 20))
+    turn = cost.Timing.take_turn
+
+    def noted(self):
+        order.append(self.config.model)
+        return turn(self)
+
+    monkeypatch.setattr(cost.Timing, "take_turn", noted)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
+    monkeypatch.setattr(cost, "time", clock)
+    told = []
+    pair = configs("lenet5", "baseline_cnn")
+    first, second = measure_costs(pair, images, minutes=minutes, on_round=told.append)
+    assert told == list(range(1, rounds + 1))
+    assert order == ["lenet5", "baseline_cnn"] * (1 + rounds)  # once to warm up
+    assert [len(record.turns) for record in (first, second)] == [rounds, rounds]
     assert (first.model, second.model) == ("lenet5", "baseline_cnn")
+    assert first.name == cost_name(first.config)
     assert first.environment == second.environment
-    return first
-
-
-def test_every_time_was_taken_often_enough(cost):
-    assert len(cost.train_seconds_blocks) >= 5
-    assert len(cost.inference_ms_passes) == 5
-    assert len(cost.latency_ms) >= 100
-    for times in (cost.train_seconds_blocks, cost.inference_ms_passes, cost.latency_ms):
-        assert all(time > 0 for time in times)
-
-
-def test_it_says_how_many_images_were_timed(cost):
-    assert (cost.block_images, cost.inference_images) == (64, 50)
-    assert cost.scaled_to_images == SCALED_TO == 60_000
-    assert BLOCK_IMAGES >= 10_000  # what a run on all images has in a block
-    assert 0 <= cost.busy_percent <= 100
-    assert cost.environment.threads == 1
-    assert cost.name == cost_name(cost.config)
-    assert cost.model == "lenet5"
-
-
-def test_a_cost_survives_the_disk(cost, tmp_path):
+    assert first.environment.threads == 1
     store = RunStore(tmp_path)
-    assert store.find_cost(cost.name) is None
-    store.write_cost(cost)
-    assert store.find_cost(cost.name) == cost
-    assert store.costs() == [cost]
+    store.write_cost(first)
+    assert store.find_cost(first.name) == first
+    assert store.costs() == [first]
 
 
-def name(**settings):
-    return cost_name(make_config(**{"model": "lenet5"} | settings))
+def test_times_are_scaled_to_all_images_and_the_ruler_stands_beside(images, monkeypatch):
+    """A second for whatever is timed: 64 of 60,000 images, 50 of 10,000, and one."""
+    monkeypatch.setattr(cost, "seconds_of", lambda action: [action(), 1.0][1])
+    (record,) = measure_costs(configs("lenet5"), images, minutes=0)
+    assert (record.block_images, record.inference_images) == (64, 50)
+    assert record.scaled_to_images == 60_000
+    for turn in record.turns:
+        assert turn.train_seconds == pytest.approx(60_000 / 64)
+        assert turn.inference_ms == pytest.approx(1000 * 10_000 / 50)
+        assert (turn.latency_ms, turn.latency_ms_p90) == (1000, 1000)
+        assert turn.ruler_ms == (1000, 1000, 1000)
 
 
-def test_runs_that_cost_the_same_share_a_measurement():
-    assert name(seed=1) == name()
-    assert name(stops=[Stop(patience=20)]) == name()
+def test_a_busy_neighbour_shows_in_the_ruler_and_in_what_others_took(images, monkeypatch):
+    slowness = []
+    monkeypatch.setattr(cost, "seconds_of", lambda action: [action(), slowness[-1:] or [1]][1][0])
+    used = SimpleNamespace(idle=25.0, steal=10.0, iowait=5.0)
+    monkeypatch.setattr(psutil, "cpu_times_percent", lambda: used)
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(psutil.Process, "cpu_percent", lambda self: 80.0)  # of one of two cores
+    (record,) = measure_costs(configs("lenet5"), images, minutes=0, on_round=slowness.append)
+    quiet, disturbed = record.turns
+    assert (quiet.ruler_ms, disturbed.ruler_ms) == ((1000,) * 3, (2000,) * 3)
+    assert disturbed.train_seconds == 2 * quiet.train_seconds
+    assert (quiet.steal_percent, quiet.others_percent) == (10, 20)
+
+
+def test_records_of_blocks_without_a_ruler_are_still_read(tmp_path):
+    (config,) = configs("lenet5")
+    old = CostRecord(
+        name=cost_name(config),
+        model="lenet5",
+        config=config,
+        busy_percent=1.0,
+        block_images=10_048,
+        train_seconds_blocks=[9.0, 11.0],
+        scaled_to_images=60_000,
+        inference_images=10_000,
+        inference_ms_passes=[400.0, 600.0],
+        latency_ms=[1.0],
+        environment=ENVIRONMENT,
+    )
+    RunStore(tmp_path).write_cost(old)
+    assert RunStore(tmp_path).find_cost(old.name) == old
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "same"),
     [
-        {"batch_size": 128},
-        {"model_options": {"activation": "relu"}},
-        {"model": "baseline_cnn"},
-        {"train_images": 640},
-        {"device": "cuda"},
+        ({"seed": 1}, True),
+        ({"stops": [Stop(patience=20)]}, True),
+        ({"batch_size": 128}, False),
+        ({"model_options": {"activation": "relu"}}, False),
+        ({"model": "baseline_cnn"}, False),
+        ({"train_images": 640}, False),
+        ({"device": "cuda"}, False),
     ],
 )
-def test_runs_that_cost_something_else_do_not(settings):
-    assert name(**settings) != name()
+def test_runs_that_cost_the_same_share_a_measurement(settings, same):
+    name = cost_name(make_config(**{"model": "lenet5"} | settings))
+    assert (name == cost_name(make_config(model="lenet5"))) is same

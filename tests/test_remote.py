@@ -1,27 +1,113 @@
-"""A cluster that exists already, for real on this machine: scheduler and workers by command."""
+"""Many runs: the same results in this process, on workers of our own, and on a Dask cluster.
+
+The cluster is a real one on this machine: scheduler and workers, started by command.
+"""
 
 import re
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from distributed import Client, get_worker
 
-from fmnist_lib.commands.job import Job, Report
-from fmnist_lib.commands.train import train_missing
 from fmnist_lib.errors import FailedError, UserError
-from fmnist_lib.execution.here import run_many
-from fmnist_lib.execution.local import run_on
-from fmnist_lib.execution.remote import check_address, connect
+from fmnist_lib.execution.here import run_many, train_and_store
+from fmnist_lib.execution.remote import check_address, connect, run_on
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
+from fmnist_lib.training.loop import NonFiniteLossError
 
 TINY = {"train_images": 100, "test_images": 50, "max_epochs": 4, "batch_size": 20}
+
+
+def ignore(name, row):
+    """Take no note of an epoch."""
+
+
+# --- here, and on workers of our own ---
+
+
+@pytest.fixture(scope="module")
+def configs():
+    """Two runs that work and, between them, one that cannot."""
+    return [
+        make_config(model="lenet5", **TINY),
+        make_config(model="lenet5", learning_rate=1e38, **TINY),
+        make_config(model="baseline_cnn", seed=1, **TINY),
+    ]
+
+
+def test_two_workers_of_our_own_give_what_one_process_gives(configs):
+    digests = []
+    for jobs in (1, 2):
+        epochs, outcomes = [], {}
+        for config, outcome in run_many(
+            configs, jobs=jobs, on_epoch=lambda name, row, to=epochs: to.append((name, row))
+        ):
+            assert config.name not in outcomes
+            outcomes[config.name] = outcome
+        first, bad, last = (outcomes[config.name] for config in configs)
+        assert isinstance(bad, NonFiniteLossError)  # and the others finish
+        assert str(bad).startswith("lenet5: the training loss is not finite in epoch 1, step ")
+        for output in (first, last):
+            seen = [row for name, row in epochs if name == output.record.name]
+            assert [row["epoch"] for row in seen] == [1, 2, 3, 4]
+            assert [row["test_loss"] for row in seen] == [
+                row.test_loss for row in output.record.history
+            ]
+            assert output.weights.keys() == output.predictions.keys() == output.record.stops.keys()
+            assert output.record.environment.threads == 1
+        digests.append([output.record.result_digest for output in (first, last)])
+    assert digests[0] == digests[1]
+
+
+def test_workers_that_cannot_start_are_told_in_one_line_with_the_cause(configs, monkeypatch):
+    def refuse(**_):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("Nanny failed to start.") from error
+
+    monkeypatch.setattr("fmnist_lib.execution.remote.Client", refuse)
+    with pytest.raises(FailedError, match=r"2 worker processes \(.*No space left") as error:
+        list(run_many(configs[:2], jobs=2, on_epoch=ignore))
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_to_do_needs_no_data_and_no_workers(monkeypatch):
+    monkeypatch.setattr("fmnist_lib.execution.here.ensure_data", None)
+    assert list(run_many([], jobs=2, on_epoch=ignore)) == []
+
+
+def test_a_caller_that_stops_early_leaves_the_rest_undone(configs):
+    epochs, threads = [], torch.get_num_threads()
+    runs = run_many(configs[::2], jobs=1, on_epoch=lambda name, row: epochs.append(name))
+    first, _ = next(runs)
+    runs.close()
+    assert set(epochs) == {first.name}
+    assert torch.get_num_threads() == threads
+
+
+def test_what_is_done_is_stored_and_what_fails_is_named(configs, tmp_path):
+    store = RunStore(tmp_path)
+    trained = train_and_store(configs[:2], store)
+    assert store.names() == [configs[0].name]
+    assert list(trained.failures) == [configs[1].name]
+    assert not list((tmp_path / "checkpoints").glob(f"{configs[0].name}*"))
+    with pytest.raises(FailedError, match=configs[1].name):
+        train_and_store(configs[1:], store, keep_going=False)
+    assert store.names() == [configs[0].name]
+    trained = train_and_store(configs[2:], store, minutes=1e-9, with_weights=False)
+    assert (trained.unfinished, trained.failures) == ([configs[2].name], {})
+
+
+# --- a cluster that exists already ---
+
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "OMP_NUM_THREADS": "1",
@@ -80,7 +166,7 @@ def place(tmp_path):
     place.close()
 
 
-def run(place, configs, on_epoch=lambda name, row: None):
+def run(place, configs, on_epoch=ignore):
     runs = run_many(configs, jobs=1, on_epoch=on_epoch, scheduler=place.address)
     return {config.name: outcome for config, outcome in runs}
 
@@ -93,18 +179,13 @@ def in_this_process(configs):
     return {config.name: run_experiment(config).record.result_digest for config in configs}
 
 
-@pytest.mark.parametrize(
-    "address", ["tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1", "tls://far:8786"]
-)
-def test_a_scheduler_is_on_this_machine_or_encrypted(address):
-    check_address(address)
-
-
-@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://far.example:8786"])
-def test_any_other_needs_a_word_of_trust(address):
-    with pytest.raises(UserError, match="--trust-network"):
+def test_a_scheduler_is_on_this_machine_or_encrypted_or_trusted():
+    for address in ("tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1", "tls://far:8786"):
         check_address(address)
-    check_address(address, trust_network=True)
+    for address in ("tcp://10.0.0.1:8786", "tcp://far.example:8786", "tcp://127.0.0.1.far:8786"):
+        with pytest.raises(UserError, match="--trust-network"):
+            check_address(address)
+        check_address(address, trust_network=True)
 
 
 @pytest.mark.parametrize("address", ["far:8786", "tcp://far", "inproc://1", "tcp://[::1", "", "x"])
@@ -205,8 +286,7 @@ def test_a_killed_workers_run_moves_and_comes_out_the_same(place):
 @pytest.mark.long
 def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, monkeypatch):
     configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(3)]
-    store, other = RunStore(tmp_path / "store"), RunStore(tmp_path / "none")
-    job = Job("smoke", configs, tmp_path, scheduler=place.address, store=store, released=other)
+    store = RunStore(tmp_path / "store")
     place.worker()
     write = store.write
 
@@ -216,23 +296,15 @@ def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, mon
 
     monkeypatch.setattr(store, "write", write_and_kill)
     with pytest.raises(FailedError, match="lost; finished runs are stored"):
-        train_missing(job, Report(tmp_path))
+        train_and_store(configs, store, scheduler=place.address)
     assert len(store.names()) == 1
-    monkeypatch.setattr(store, "write", write)
-    again = Place(tmp_path)
-    try:
-        again.worker()
-        job = replace(job, scheduler=again.address)
-        assert len(train_missing(job, Report(tmp_path))) == 3
-    finally:
-        again.close()
 
 
 @pytest.mark.long
 def test_a_caller_that_stops_takes_the_rest_back(place):
     configs = [make_config(model="lenet5", seed=s, **TINY | {"max_epochs": 500}) for s in range(3)]
     place.worker()
-    runs = run_many(configs, jobs=1, on_epoch=lambda *_: None, scheduler=place.address)
+    runs = run_many(configs, jobs=1, on_epoch=ignore, scheduler=place.address)
     next(runs)
     runs.close()
     with Client(place.address) as client:

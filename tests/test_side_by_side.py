@@ -9,8 +9,7 @@ import torch
 
 from fmnist_lib.execution import gpu
 from fmnist_lib.execution.gpu import run_side_by_side
-from fmnist_lib.execution.here import train_and_store
-from fmnist_lib.models import MODELS
+from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.record import RunOutput
@@ -21,9 +20,13 @@ from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, split_p
 
 SHORT = {"train_images": 1050, "test_images": 200, "max_epochs": 2}  # 17 steps and a short one
 
-needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch finds none here"
-)
+NO_GPU = "needs an NVIDIA GPU, and PyTorch finds none here"
+
+
+def on_gpu(test):
+    """A test for `make test-gpu`."""
+    skipped = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
+    return pytest.mark.gpu(skipped(test))
 
 
 def together(configs, *, jobs, **given):
@@ -85,15 +88,7 @@ def test_runs_take_turns_and_come_out_the_same(configs):
     assert said == {2}
 
 
-def test_one_failing_run_ends_alone_and_named(configs):
-    bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
-    outcomes, _ = together([configs[0], bad, configs[1]], jobs=3)
-    assert isinstance(outcomes[bad.name], NonFiniteLossError)
-    assert isinstance(outcomes[configs[0].name], RunOutput)
-    assert isinstance(outcomes[configs[1].name], RunOutput)
-
-
-def test_a_run_for_which_there_is_no_memory_ends_alone(configs, monkeypatch):
+def test_a_run_that_fails_or_finds_no_memory_ends_alone(configs, monkeypatch):
     def refuse(self, model, parts, config):
         if config.seed == 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -101,9 +96,22 @@ def test_a_run_for_which_there_is_no_memory_ends_alone(configs, monkeypatch):
 
     narrow = type("Narrow", (side_by_side.SideBySide,), {"__init__": refuse})
     monkeypatch.setattr(gpu, "SideBySide", narrow)
-    outcomes, _ = together(configs[:2], jobs=2)
-    assert isinstance(outcomes[configs[1].name], torch.OutOfMemoryError)
-    assert isinstance(outcomes[configs[0].name], RunOutput)
+    bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
+    outcomes, _ = together([bad, *configs[:3]], jobs=3)
+    assert [type(outcomes[config.name]) for config in (bad, *configs[:3])] == [
+        *(NonFiniteLossError, RunOutput, torch.OutOfMemoryError, RunOutput)
+    ]
+
+
+def test_once_nothing_can_be_recorded_no_further_run_begins(configs, monkeypatch):
+    def refuse(self, model, parts, config):
+        raise side_by_side.RecordingError("no")
+
+    broken = type("Broken", (side_by_side.SideBySide,), {"__init__": refuse})
+    monkeypatch.setattr(gpu, "SideBySide", broken)
+    outcomes, _ = together(configs, jobs=2)
+    assert len(outcomes) == len(configs)
+    assert len({id(error) for error in outcomes.values()}) == 1  # that of the first
 
 
 def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path):
@@ -125,19 +133,11 @@ def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path):
     assert all(isinstance(outcome, OutOfTimeError) for outcome in late.values())
 
 
-def test_the_command_stores_what_is_done_and_names_what_is_not(configs, tmp_path):
-    bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
-    trained = train_and_store([configs[0], bad], RunStore(tmp_path), jobs=1)
-    assert RunStore(tmp_path).names() == [configs[0].name]
-    assert list(trained.failures) == [bad.name]
-    assert not list((tmp_path / "checkpoints").glob(f"{configs[0].name}*"))
-
-
 HIDDEN = """
 import sys
 sys.modules.update(dict.fromkeys({hidden}))  # as if they were not installed
 sys.argv = ["run_all.py", "--train-only", "--profile", "smoke", "--models", "lenet5",
-            "--jobs", "1", "--store", sys.argv[1]]
+            "--jobs", "1", "--store", {store!r}]
 sys.path.insert(0, {root!r})
 import run_all
 sys.exit(run_all.main())
@@ -152,16 +152,11 @@ def test_training_alone_needs_few_packages(tmp_path):
         *("torchvision", "torchmetrics", "psutil", "cpuinfo", "tqdm", "pooch", "bs4", "bleach"),
         *("yaml", "mistune", "PIL", "jinja2", "statsmodels", "requests"),
     }
-    script = HIDDEN.format(hidden=hidden, root=str(ROOT))
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "store")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    script = HIDDEN.format(hidden=hidden, root=str(ROOT), store=str(tmp_path))
+    how = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run([sys.executable, "-c", script], **how)
     assert done.returncode == 0, done.stderr[-2000:]
-    (record,) = RunStore(tmp_path / "store").runs()
+    (record,) = RunStore(tmp_path).runs()
     assert record.config.model == "lenet5"
 
 
@@ -173,19 +168,18 @@ def gpu_configs():
     return [make_config(model=model, device="cuda", **SHORT) for model in MODELS]
 
 
-@needs_gpu
-@pytest.mark.gpu
-def test_bits_alone_are_bits_beside_others(gpu_configs):
+@on_gpu
+def test_bits_alone_are_bits_beside_23_others(gpu_configs):
     alone = {}
     for config in gpu_configs:
         alone |= together([config], jobs=1)[0]
-    others = [c.model_copy(update={"seed": seed}) for c in gpu_configs for seed in (1, 2)]
-    beside, _ = together([*gpu_configs, *others], jobs=18)
+    others = [c.model_copy(update={"seed": seed}) for c in gpu_configs for seed in (1, 2, 3)]
+    beside, _ = together([*gpu_configs, *others], jobs=24)
+    assert len(set(digests(beside).values())) == 24
     assert {name: digests(beside)[name] for name in alone} == digests(alone)
 
 
-@needs_gpu
-@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("model", MODELS)
 def test_a_gpu_agrees_with_a_processor(model):
     """A short run's losses within 2 %; with dropout, whose draws differ, within 10 %."""
@@ -197,8 +191,7 @@ def test_a_gpu_agrees_with_a_processor(model):
     assert found.train_loss == pytest.approx(expected.train_loss, rel=tolerance)
 
 
-@needs_gpu
-@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize(
     "settings",
     [
@@ -214,14 +207,13 @@ def test_recipes_repeat_to_the_bit_on_a_gpu(settings):
     assert first == second
 
 
-@needs_gpu
-@pytest.mark.gpu
+@on_gpu
 def test_dropout_differs_from_epoch_to_epoch_on_a_gpu():
     config = make_config(
         model="baseline_cnn", device="cuda", model_options={"dropout": 0.9}, **SHORT
     )
     torch.manual_seed(0)
-    model = MODELS["baseline_cnn"].builder(dropout=0.9).cuda()
+    model = build_model("baseline_cnn", dropout=0.9).cuda()
     data = gpu.data_on("cuda", config.train_images, config.test_images)
     trainer = side_by_side.SideBySide(model, split_parts(data, config), config)
     losses = []
@@ -234,8 +226,7 @@ def test_dropout_differs_from_epoch_to_epoch_on_a_gpu():
     assert losses[0] != losses[1]
 
 
-@needs_gpu
-@pytest.mark.gpu
+@on_gpu
 def test_a_killed_command_goes_on_to_the_same_result_on_a_gpu(tmp_path):
     def command(folder, *more):
         return [
@@ -257,12 +248,3 @@ def test_a_killed_command_goes_on_to_the_same_result_on_a_gpu(tmp_path):
         for name in ("whole", "cut")
     )
     assert whole == cut
-
-
-@needs_gpu
-@pytest.mark.gpu
-def test_24_runs_side_by_side_finish():
-    configs = [make_config(model="lenet5", seed=s, device="cuda", **SHORT) for s in range(24)]
-    outcomes, _ = together(configs, jobs=24)
-    assert all(isinstance(outcome, RunOutput) for outcome in outcomes.values())
-    assert len(set(digests(outcomes).values())) == 24

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import make_cost, make_run
-from test_records import honest
+from made_up import make_cost, make_run, sealed
 
 from fmnist_lib.errors import FailedError
-from fmnist_lib.runs import store as store_module
 from fmnist_lib.runs.config import Stop
+from fmnist_lib.runs.record import digest_arrays
 from fmnist_lib.runs.store import RunStore
 
 TINY = {"test_images": 10, "train_images": 10}
@@ -78,7 +77,9 @@ def run_of(which, version):
     predicted = np.full(10, version % 10, np.uint8)
     output = make_run(model, seed, losses=(0.9, 0.5), predicted=predicted, **TINY)
     weights = {"w": np.full(7, version, np.float32)}
-    return honest(replace(output, weights={RULE: weights}))
+    kept = output.record.stops[RULE].model_copy(update={"weights_sha256": digest_arrays(weights)})
+    record = sealed(output.record.model_copy(update={"stops": {RULE: kept}}))
+    return replace(output, record=record, weights={RULE: weights})
 
 
 def assert_readable(store, output):
@@ -97,10 +98,8 @@ def check(folder, finished, attempted):
     assert {run.record.name for run in finished.values()} <= set(store.names())
     for which, run in finished.items():
         found = store.find(run.record.config)
-        options = {output.record.model_dump_json(): output for output in (run, attempted[which])}
-        assert found is not None
-        assert_readable(store, options[found.model_dump_json()])
-        finished[which] = options[found.model_dump_json()]
+        (finished[which],) = [o for o in (run, attempted[which]) if o.record == found][:1]
+        assert_readable(store, finished[which])
 
 
 OPERATIONS = st.lists(
@@ -148,27 +147,34 @@ def test_what_was_finished_is_always_readable(operations):
             check(Path(folder), finished, attempted)
 
 
+@pytest.mark.parametrize("same_predictions", [False, True])
 @pytest.mark.parametrize("error", [KilledError, OSError(28, "No space left on device")])
-def test_every_single_step_may_be_the_last(tmp_path, error):
+def test_every_single_step_may_be_the_last(tmp_path, error, same_predictions):
     """The same without chance: a run replaced by another version, stopped after each step."""
+    finished = 0
     for last in range(1, STEPS):
         store = RunStore(tmp_path / str(last))
-        old, new, other = run_of(0, 1), run_of(0, 2), run_of(1, 3)
+        old, new, other = run_of(0, 1), run_of(0, 11 if same_predictions else 2), run_of(1, 3)
         store.write(old)
         store.write(other)
-        with Disk(last, error) as disk:
-            try:
-                store.write(new)
-                stopped = False
-            except (KilledError, FailedError):
-                stopped = True
+        with Disk(last, error), contextlib.suppress(KilledError, FailedError):
+            store.write(new)
+            finished += 1
         check(store.folder, {0: old, 1: other}, {0: new, 1: other})
-        if not stopped:
-            assert disk.count < STEPS
-            assert_readable(store, new)
-        store.write(new)  # and it goes on
+        store.write(new)  # and it goes on, nothing is left over
         assert_readable(store, new)
         assert sorted(store.folder.iterdir()) == [store.folder / name for name in store.names()]
+        files = {path.name for path in (store.folder / new.record.name).iterdir()}
+        assert len(files) == 3
+    assert 5 < STEPS - finished < STEPS  # steps are really counted, and the last one was tried
+
+
+def test_a_reader_sees_the_old_run_or_the_new_one_all_the_while(tmp_path):
+    store, old, new = RunStore(tmp_path), run_of(0, 1), run_of(0, 2)
+    store.write(old)
+    with Disk(between=lambda: check(tmp_path, {0: old}, {0: new})):
+        store.write(new)
+    assert_readable(store, new)
 
 
 def test_a_cost_is_the_old_or_the_new_one(tmp_path):
@@ -181,11 +187,3 @@ def test_a_cost_is_the_old_or_the_new_one(tmp_path):
             store.write_cost(new)
         assert store.find_cost(old.name) in (old, new)
         assert len(store.costs()) == 1
-
-
-def test_the_steps_are_really_counted(tmp_path):
-    """The test of the tests: a write has steps, and is over before the last that is tried."""
-    with Disk() as disk:
-        RunStore(tmp_path).write(run_of(0, 0))
-    assert 8 < disk.count < STEPS
-    assert store_module.os.replace is os.replace

@@ -50,10 +50,7 @@ def run_side_by_side(
     deadline: float = math.inf,
     **given: object,
 ) -> Outcomes:
-    """Do what `run_many` does for runs of one device, at most `jobs` at once.
-
-    `given` goes to `run_steps`.
-    """
+    """Do what `run_many` does for runs of one device, at most `jobs` at once."""
     keep_freed_memory()
     on_gpu = configs[0].device == "cuda"
     if on_gpu and not torch.cuda.is_available():

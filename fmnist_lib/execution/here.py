@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import FailedError
-from fmnist_lib.execution.progress import Progress
+from fmnist_lib.execution.forecast import Progress
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
@@ -51,30 +51,34 @@ def train_and_store(
 
     They start in this order, leave checkpoints in the store's folder and go on from them; after
     `minutes` all have stopped in good order. What is trained `anew` goes on from no worker's
-    checkpoint. Raises `FailedError` at the first run that fails
-    unless it is to `keep_going`, and where a record cannot be stored.
+    checkpoint. Raises `FailedError` where a record cannot be stored and, unless it is to
+    `keep_going`, at the first run that fails.
     """
     came_of_it = Trained()
     checkpoints = store.folder / "checkpoints"
-    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    left = None if anew and scheduler else checkpoints  # a worker's own would be of a finished run
-    where = {"jobs": jobs, "scheduler": scheduler, "checkpoints": left}
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(configs))
-        outcomes = run_many(configs, on_epoch=progress.epoch, deadline=deadline, **where)
-        for config, outcome in stack.enter_context(closing(outcomes)):
-            if isinstance(outcome, OutOfTimeError):
-                came_of_it.unfinished.append(config.name)
-            elif isinstance(outcome, Exception):
-                fault = f"{type(outcome).__name__}: {' '.join(str(outcome).split())}"
-                came_of_it.failures[config.name] = fault
-                if not keep_going:
-                    raise FailedError(f"{config.name}: {fault}")
-                progress.say(f"failed: {config.name}: {fault}")
-            else:
-                store.write(outcome, with_weights=with_weights)
-                Checkpoint(checkpoints, config).remove()
-                progress.finish(outcome.record)
+    with Progress(configs) as progress:
+        outcomes = run_many(
+            configs,
+            jobs=jobs,
+            on_epoch=progress.epoch,
+            scheduler=scheduler,
+            checkpoints=None if anew and scheduler else checkpoints,  # a worker's are of a past run
+            deadline=math.inf if minutes is None else time.monotonic() + 60 * minutes,
+        )
+        with closing(outcomes):
+            for config, outcome in outcomes:
+                if isinstance(outcome, OutOfTimeError):
+                    came_of_it.unfinished.append(config.name)
+                elif isinstance(outcome, Exception):
+                    fault = f"{type(outcome).__name__}: {' '.join(str(outcome).split())}"
+                    came_of_it.failures[config.name] = fault
+                    if not keep_going:
+                        raise FailedError(f"{config.name}: {fault}")
+                    progress.say(f"failed: {config.name}: {fault}")
+                else:
+                    store.write(outcome, with_weights=with_weights)
+                    Checkpoint(checkpoints, config).remove()
+                    progress.finish(outcome.record)
     return came_of_it
 
 
@@ -95,23 +99,23 @@ def run_many(
     if not configs:
         return
     ensure_data()  # once, before several workers ask for it
-    given = {"on_epoch": on_epoch, "checkpoints": checkpoints, "deadline": deadline}
+    given = {"checkpoints": checkpoints, "deadline": deadline}
     on_gpu = [config for config in configs if config.device == "cuda"]
     others = [config for config in configs if config.device != "cuda"]
     if on_gpu:
         from fmnist_lib.execution.gpu import run_side_by_side
 
-        yield from run_side_by_side(on_gpu, jobs=jobs, **given)
+        yield from run_side_by_side(on_gpu, jobs=jobs, on_epoch=on_epoch, **given)
     if scheduler or min(jobs, len(others)) > 1:
-        from fmnist_lib.execution.local import run_on_cluster  # nothing else needs Dask
+        from fmnist_lib.execution.remote import run_on_workers  # nothing else needs Dask
 
-        yield from run_on_cluster(others, jobs, scheduler, **given)
+        yield from run_on_workers(others, jobs, scheduler, on_epoch, **given)
     else:
         for config in others:
             try:
-                outcome = run_experiment(
-                    config, **given | {"on_epoch": partial(on_epoch, config.name)}
+                yield (
+                    config,
+                    run_experiment(config, on_epoch=partial(on_epoch, config.name), **given),
                 )
             except Exception as error:  # the caller decides whether the other runs go on
-                outcome = error
-            yield config, outcome
+                yield config, error

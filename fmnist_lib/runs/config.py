@@ -16,10 +16,7 @@ TRAINING_VERSION = 1
 """Raised by hand whenever the numbers a run produces change; older records are then retrained."""
 
 DATA_SHA256 = "6e1b8248a371b684a8915a1bed4b38233fddf371eb4aedfbefbeecd3adf25313"
-"""One name for the whole data set: SHA-256 over a line `name sha256` for each of the four files.
-
-`fmnist_lib.data` verifies every file by itself.
-"""
+"""Of the whole data set: SHA-256 over a line `name sha256` for each of the four files."""
 
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # as published
 MAX_SEED = 2**32 - 1
@@ -29,8 +26,13 @@ Monitor = Literal["test_loss", "validation_loss", "last"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-TrainImages = Annotated[int, Field(gt=0, le=TRAIN_IMAGES)]
-TestImages = Annotated[int, Field(gt=0, le=TEST_IMAGES)]
+
+NEEDS = {  # what has no meaning without another setting, but would make another key
+    "validation_images": ("protocol", "split", "fold"),
+    **dict.fromkeys(("fold", "folds", "partition"), ("protocol", "fold")),
+    "momentum": ("optimizer", "sgd"),
+    "weight_decay": ("optimizer", "adamw", "sgd"),  # decoupled in the former
+}
 
 
 class Settings(BaseModel):
@@ -42,8 +44,7 @@ class Settings(BaseModel):
 class Stop(Settings):
     """Stop at the `patience`-th epoch in a row without a strictly lower `monitor`.
 
-    Epochs count from 1, so a rule that fired has `epochs - best_epoch == patience`. The monitor
-    `last` keeps the last of `patience` epochs; a run with fixed `epochs` has this rule alone.
+    The monitor `last` keeps the last of `patience` epochs: the one rule of a run of fixed `epochs`.
     """
 
     monitor: Monitor = "test_loss"
@@ -74,13 +75,14 @@ class RunConfig(Settings):
     augment: Literal["none", "flip", "shift", "flip+shift", "mixup"] = "none"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # assumption, with PyTorch's betas
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # assumption: PyTorch's default for Adam
-    momentum: Rate = 0.0  # of sgd
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of adamw (decoupled) and sgd
+    momentum: Rate = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "onecycle"] = "constant"  # onecycle: up to learning_rate, down
     label_smoothing: Rate = 0.0
     average: Rate = 0.0  # decay a step of the averaged weights that are evaluated; 0: no averaging
-    train_images: TrainImages | None = None  # None: all of them; a number makes a shortened run
-    test_images: TestImages | None = None
+    # None: all of them; a number makes a shortened run.
+    train_images: Annotated[int, Field(gt=0, le=TRAIN_IMAGES)] | None = None
+    test_images: Annotated[int, Field(gt=0, le=TEST_IMAGES)] | None = None
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     engine: Literal["eager"] = "eager"  # there was another once; records name theirs
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, in training alone
@@ -93,9 +95,9 @@ class RunConfig(Settings):
             return values
         if values.get("epochs") is not None:
             values = {"stops": (), **values}
-        model, options = values.get("model"), values.get("model_options")
+        model, options = values.get("model"), values.get("model_options", {})
         if not (isinstance(model, str) and isinstance(options, dict)):
-            return values  # nothing given, or something the fields' own checks refuse
+            return values  # which the fields' own checks refuse
         check_model(model, options)  # before any is dropped: to Python, 0 is False
         given, defaults = (  # through JSON, where tuples and lists are one thing
             json.loads(json.dumps(mapping)) for mapping in (options, MODELS[model].defaults)
@@ -109,42 +111,29 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
-        check_model(self.model, self.model_options)
+        given = self.model_dump(exclude_defaults=True)
+        for name, (other, *values) in NEEDS.items():
+            met = name not in given or getattr(self, other) in values
+            require(met, f"{name}: needs {other} {' or '.join(values)}")
         names, monitors = ({getattr(s, n) for s in self.stops} for n in ("name", "monitor"))
-        require(self.epochs or names, "stops: at least one stopping rule is needed")
-        require(not self.epochs or not names, "epochs: a fixed number goes without stops")
-        require(
-            LAST not in monitors, "stops: allowed are test_loss, validation_loss; or set epochs"
-        )
-        require(len(names) == len(self.stops), "stops: the same rule is given twice")
-        given = self.model_dump(exclude_defaults=True).keys()  # without a meaning it makes a key
-        if self.protocol == "paper":
-            needs = "needs protocol='split' or 'fold'"
-            require("validation_loss" not in monitors, f"stops: validation_loss {needs}")
-            require("validation_images" not in given, f"validation_images: {needs}")
-        else:
-            images = self.train_images or TRAIN_IMAGES
-            left = images - (-(-images // self.folds) if self.protocol == "fold" else 0)
-            require(
-                self.validation_images < left,
-                f"validation_images: {self.validation_images} of {left} training images leave "
-                f"nothing to train on; allowed: 1 to {left - 1}",
-            )
-        if self.protocol == "fold":
-            require(self.fold is not None, "fold: protocol='fold' needs it")
-        else:
-            unused = ", ".join(sorted(given & {"fold", "folds", "partition"}))
-            require(not unused, f"{unused}: needs protocol='fold'")
-        require((self.fold or 0) < self.folds, f"fold: allowed are 0 to {self.folds - 1}")
-        whole = not self.epochs or self.epochs <= self.max_epochs or self.shortened
-        require(whole, f"epochs: {self.epochs} are more than max_epochs, {self.max_epochs}")
-        fixed = self.schedule == "constant" or self.epochs
-        require(fixed, "schedule: onecycle needs a fixed number of epochs in place of stops")
-        require(not self.momentum or self.optimizer == "sgd", "momentum: sgd alone takes it")
-        decays = self.optimizer != "adam"
-        require(decays or not self.weight_decay, "weight_decay: adamw and sgd alone take it")
-        mixed = self.augment == "mixup" and self.batch_size < 2
-        require(not mixed, "batch_size: mixup mixes the images of a batch; allowed: 2 and more")
+        held, fold = self.protocol != "paper", self.protocol == "fold"
+        images = self.train_images or TRAIN_IMAGES
+        most = images - (-(-images // self.folds) if fold else 0) - 1
+        few = (self.epochs or 0) <= self.max_epochs or self.shortened
+        for met, fault in (
+            (self.epochs or names, "stops: at least one stopping rule is needed"),
+            (not (self.epochs and names), "epochs: a fixed number goes without stops"),
+            (LAST not in monitors, "stops: allowed are test_loss, validation_loss; or set epochs"),
+            (len(names) == len(self.stops), "stops: the same rule is given twice"),
+            (held or monitors <= {"test_loss"}, "stops: validation_loss needs another protocol"),
+            (not held or self.validation_images <= most, f"validation_images: at most {most}"),
+            (not fold or self.fold is not None, "fold: protocol fold needs it"),
+            ((self.fold or 0) < self.folds, f"fold: allowed are 0 to {self.folds - 1}"),
+            (few, f"epochs: allowed are 1 to max_epochs, {self.max_epochs}"),
+            (self.schedule == "constant" or self.epochs, "schedule: onecycle needs fixed epochs"),
+            (self.augment != "mixup" or self.batch_size > 1, "batch_size: mixup needs 2 or more"),
+        ):
+            require(met, fault)
         return self
 
     @property
@@ -173,12 +162,9 @@ class RunConfig(Settings):
     def differs(
         self, other: "RunConfig", *, ignoring: Collection[str] = ()
     ) -> dict[str, tuple[JsonValue, JsonValue]]:
-        """Return the settings in which two runs differ, with both values; rules never count.
-
-        `ignoring={"seed"}` asks whether two runs are the same but for chance.
-        """
-        pair = (c.model_dump(mode="json", exclude={"stops", *ignoring}) for c in (self, other))
-        ours, theirs = pair
+        """Return the settings in which two runs differ, with both values; rules never count."""
+        ignored = {"stops", *ignoring}
+        ours, theirs = (run.model_dump(mode="json", exclude=ignored) for run in (self, other))
         return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 
 
@@ -206,9 +192,6 @@ def one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        settings = Stop if where.startswith("stops.") else RunConfig
-        message = f"unknown setting; allowed: {', '.join(settings.model_fields)}"
-    elif first["type"] not in ("value_error", "missing"):
+    if first["type"] not in ("value_error", "missing"):
         message += f", not {first['input']!r}"
     return f"{where}: {message}" if where else message

@@ -14,7 +14,7 @@ from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
-from fmnist_lib.runs.record import CostRecord, Environment, Turn, digest_json
+from fmnist_lib.runs.record import CostRecord, Turn, digest_json
 from fmnist_lib.training import loop
 
 BLOCK_IMAGES = 1_280  # trained on in a turn; whole batches
@@ -59,34 +59,45 @@ def measure_costs(
     data: Dataset,
     *,
     minutes: float = MINUTES,
-    on_round: Callable[[int], None] | None = None,
+    on_round: Callable[[int], None] = lambda number: None,
 ) -> list[CostRecord]:
     """Time training, inference and single images of models on one thread, for so many minutes.
 
-    The models take turns of a few seconds, so that a slow stretch of the machine falls on all of
-    them. What a virtual machine's neighbours take shows in no figure of its own: a product of fixed
-    matrices, timed before and after every block, tells how fast the machine was just then. At least
-    two rounds are taken. Nothing else may run meanwhile; the caller sees to that. `on_round` is
-    told the number of each round, counted from 1, before it starts.
+    The models take turns of a few seconds, at least two each, so that a slow stretch of the machine
+    falls on all of them. What a virtual machine's neighbours take shows in no figure of its own: a
+    product of fixed matrices, timed around every block, tells how fast the machine was just then.
+    Nothing else may run meanwhile; the caller sees to that. `on_round` is told the number of each
+    round, counted from 1, before it starts.
     """
     loop.keep_freed_memory()
     loop.exact_arithmetic()
     with loop.one_thread():
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]
-        end, number = time.monotonic() + 60 * minutes, 0
-        while number < 2 or time.monotonic() < end:
-            number += 1
-            if on_round:
-                on_round(number)
-            for timing in timings:
-                timing.take_turn()
+        turns: list[list[Turn]] = [[] for _ in configs]
+        end = time.monotonic() + 60 * minutes
+        while len(turns[0]) < 2 or time.monotonic() < end:
+            on_round(len(turns[0]) + 1)
+            for timing, taken in zip(timings, turns, strict=True):
+                taken.append(timing.take_turn())
         environment = ended(environment)
-        return [timing.record(environment) for timing in timings]
+    return [
+        CostRecord(
+            name=cost_name(timing.config),
+            model=timing.config.model,
+            config=timing.config,
+            block_images=len(timing.parts.train[1]),
+            scaled_to_images=SCALED_TO,
+            inference_images=len(timing.parts.test[1]),
+            turns=taken,
+            environment=environment,
+        )
+        for timing, taken in zip(timings, turns, strict=True)
+    ]
 
 
 class Timing:
-    """The times of one model, which is trained, tested and asked for single images in turn."""
+    """One model, ready to be timed."""
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
         torch.manual_seed(config.seed)
@@ -101,58 +112,47 @@ class Timing:
         self.parts = replace(parts, train=train, held={"test": test})
         self.trainer = loop.Trainer(self.model, self.parts, config)
         self.matrix = torch.ones(RULER, RULER, device=config.device)
-        self.turns: list[Turn] = []
-        self.take_turn()
-        self.turns.clear()  # that was the warm-up
+        self.take_turn()  # the warm-up
 
-    def take_turn(self) -> None:
+    def take_turn(self) -> Turn:
         """Time one block of training, one of testing and some single images, rulers between."""
-        used = machine_use()
-        rulers = [seconds_of(self.measure_ruler)]
-        train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
-        rulers.append(seconds_of(self.measure_ruler))
-        test = seconds_of(lambda: loop.evaluate(self.model, self.parts.test))  # in eval mode
-        single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]
-        rulers.append(seconds_of(self.measure_ruler))
-        total, idle, stolen, own = (
-            now - then for now, then in zip(machine_use(), used, strict=True)
-        )
-        share = 100 / max(total, 1e-9)
-        self.turns.append(
-            Turn(
-                train_seconds=train * SCALED_TO / len(self.parts.train[1]),
-                inference_ms=1000 * test * TESTED / len(self.parts.test[1]),
-                latency_ms=1000 * statistics.median(single),
-                latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
-                ruler_ms=tuple(1000 * seconds for seconds in rulers),
-                others_percent=max(0.0, share * (total - idle - stolen - own)),
-                steal_percent=share * stolen,
-            )
-        )
+        import psutil  # who trains elsewhere times nothing
 
-    def measure_ruler(self) -> None:
-        """Multiply matrices of a fixed size, some 30 ms of pure arithmetic."""
-        for _ in range(8):
-            product = self.matrix @ self.matrix
-        product[0, 0].item()  # a GPU is only then done
+        machine, process = psutil.cpu_times_percent, psutil.Process()
+        machine(), process.cpu_percent()  # from here on
+        rulers = [self.measure_ruler()]
+        train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
+        rulers.append(self.measure_ruler())
+        test = seconds_of(lambda: loop.evaluate(self.model, self.parts.test))
+        single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]
+        rulers.append(self.measure_ruler())
+        used, own = machine(), process.cpu_percent() / psutil.cpu_count()
+        steal = getattr(used, "steal", 0.0)
+        others = 100 - used.idle - getattr(used, "iowait", 0.0) - steal - own
+        return Turn(
+            train_seconds=train * SCALED_TO / len(self.parts.train[1]),
+            inference_ms=1000 * test * TESTED / len(self.parts.test[1]),
+            latency_ms=1000 * statistics.median(single),
+            latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
+            ruler_ms=tuple(1000 * seconds for seconds in rulers),
+            others_percent=max(0.0, others),
+            steal_percent=steal,
+        )
 
     @torch.no_grad()
     def classify_one(self) -> None:
-        """Classify a single image."""
+        """Classify a single image; the model is in eval mode."""
         self.model(self.parts.train[0][:1]).argmax().item()
 
-    def record(self, environment: Environment) -> CostRecord:
-        """Return the record of all turns."""
-        return CostRecord(
-            name=cost_name(self.config),
-            model=self.config.model,
-            config=self.config,
-            block_images=len(self.parts.train[1]),
-            scaled_to_images=SCALED_TO,
-            inference_images=len(self.parts.test[1]),
-            turns=self.turns,
-            environment=environment,
-        )
+    def measure_ruler(self) -> float:
+        """Return the seconds that some products of matrices take, pure arithmetic."""
+
+        def multiply() -> None:
+            for _ in range(8):
+                product = self.matrix @ self.matrix
+            product[0, 0].item()  # a GPU is only then done
+
+        return seconds_of(multiply)
 
 
 def seconds_of(action: Callable[[], object]) -> float:
@@ -160,17 +160,3 @@ def seconds_of(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-def machine_use() -> tuple[float, float, float, float]:
-    """Return seconds of all cores so far: in all, idle, stolen by neighbours, used by us.
-
-    A virtual machine tells what others took from it only where its host lets it.
-    """
-    import psutil
-
-    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
-    names = set(times._fields) - {"guest", "guest_nice"}  # counted in user time already
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    total = sum(getattr(times, name) for name in names)
-    return total, idle, getattr(times, "steal", 0.0), own.user + own.system

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -30,20 +31,14 @@ STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
 
 
 def now() -> str:
-    """Return the current time as ISO 8601 in UTC, to the second.
-
-    The clock is read once a process and counted on from there, so that a clock that is set in the
-    middle of a run neither shortens nor lengthens it.
-    """
+    """Return the current time as ISO 8601 in UTC, to the second."""
+    # Counted on from the start of the process, so that a clock that is set changes no duration.
     passed = timedelta(seconds=time.perf_counter() - COUNTER)
     return (STARTED + passed).isoformat(timespec="seconds")
 
 
 def describe_environment() -> Environment:
-    """Return the environment of something that starts now.
-
-    At the start, because the code may be edited while it runs; `ended` adds the end.
-    """
+    """Return the environment of what starts now, with the code as it is now; `ended` ends it."""
     started = now()
     status = git("status", "--porcelain", "--untracked-files=normal")
     return Environment(
@@ -96,14 +91,16 @@ def peak_memory_mib() -> float | None:
 @cache
 def cpu_name() -> str:
     """Return the processor's name, or its architecture where the system does not tell."""
+    name = None
     try:
         import cpuinfo
 
-        return cpuinfo.get_cpu_info().get("brand_raw") or platform.machine()
+        name = cpuinfo.get_cpu_info().get("brand_raw")
     except ImportError:
-        told = Path("/proc/cpuinfo").read_text("utf-8") if sys.platform == "linux" else ""
-        names = [line.split(":", 1)[1] for line in told.splitlines() if "model name" in line]
-        return names[0].strip() if names else platform.machine()
+        if sys.platform == "linux":
+            name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+            name = name and name[1].strip()
+    return name or platform.machine()
 
 
 def usable_cores() -> int:
@@ -130,61 +127,41 @@ def rules_sha256() -> str:
 def digest_of_code(parts: Sequence[str]) -> str:
     """Return one digest over what files and folders below `fmnist_lib/` define.
 
-    Over definitions, not bytes: comments, docstrings, imports and the file in which a definition
-    lies do not matter, so that moving code does not make it other code.
+    Over definitions, not bytes: comments, docstrings, imports, layout and the file in which a
+    definition lies do not matter, so that moving code does not make it other code.
     """
     definitions: list[str] = []
     for place in (ROOT / "fmnist_lib" / part for part in parts):
         for file in [place] if place.suffix == ".py" else place.rglob("*.py"):
-            definitions += definitions_in(file.read_text("utf-8"))
+            tree = ast.parse(file.read_text("utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(body := getattr(node, "body", None), list):
+                    node.body = [statement for statement in body if defines(statement)]
+            definitions += map(ast.unparse, tree.body)  # a dump differs from Python to Python
     return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
 
 
-def definitions_in(source: str) -> list[str]:
-    """Return a module's statements as plain code: no comments, docstrings, imports or layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [
-                s
-                for s in body
-                if not isinstance(s, ast.Import | ast.ImportFrom)
-                and not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
-    return list(map(ast.unparse, tree.body))  # a dump differs from Python to Python
+def defines(statement: ast.stmt) -> bool:
+    """Return whether a statement is more than an import or a docstring."""
+    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return not (is_text or isinstance(statement, ast.Import | ast.ImportFrom))
 
 
 @cache
 def git(*arguments: str) -> str | None:
-    """Return what git prints in the project's folder, stripped; None where that fails.
+    """Return what git prints of the project's own checkout, stripped; None where it has none."""
+    # Told where: a tarball may lie in another's repository, and a hook speaks of its own.
+    kept = {n: v for n, v in os.environ.items() if n[:4] != "GIT_" or n.startswith("GIT_CONFIG_")}
+    command = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}", "--no-optional-locks"]
+    try:
+        done = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=kept, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
-    None, too, where the checkout is not the project's own (`missing_commit_reason`).
-    """
-    done = None if missing_commit_reason() else run_git(*arguments)
-    return done.stdout.strip() if done and done.returncode == 0 else None
 
-
-@cache
 def missing_commit_reason() -> str | None:
     """Return in a line why records name no commit, None where they do."""
-    try:
-        top, head = run_git("rev-parse", "--show-toplevel"), run_git("rev-parse", "HEAD")
-    except OSError as error:
-        return f"git cannot be run ({error.strerror}); is it installed?"
-    told = top.stderr.strip().partition("\n")[0]
-    if "not a git repository" in told:
-        return f"{ROOT} is not a git checkout"
-    if top.returncode:
-        return f"git refuses: {told}"
-    if Path(top.stdout.strip()).resolve() != ROOT:
-        return f"{ROOT} belongs to another repository, {top.stdout.strip()}"
-    return None if head.returncode == 0 else f"{ROOT} has no commit yet"
-
-
-def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in the project's folder, whatever a hook or a shell says of where a repository is."""
-    kept = {n: v for n, v in os.environ.items() if n[:4] != "GIT_" or n.startswith("GIT_CONFIG_")}
-    said = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}  # words that are known; no waiting for others
-    return subprocess.run(
-        ["git", *arguments], cwd=ROOT, env=kept | said, capture_output=True, text=True, check=False
-    )
+    return None if git("rev-parse", "HEAD") else f"git finds no commit of {ROOT}"

@@ -144,14 +144,13 @@ FAMILIES: Mapping[str, Family] = {
     "sensitivity": Family(SETTINGS, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
 }
 
-PAPER_ACCURACY = {  # percent, Table 1 of the paper
-    "lenet5": 89.07,
-    "resnet_mini": 91.10,
-    "densenet_tiny": 89.71,
-    "mobilenet_lite": 91.55,
-    "vit_tiny": 88.09,
-    "baseline_cnn": 90.04,
-}
+PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
+"""In percent, Table 1 of the paper."""
+
+
+def validation_accuracy(record: RunRecord) -> float:
+    """Return the accuracy on validation images after the last epoch."""
+    return record.history[-1].validation_accuracy
 
 
 def most_accurate(records: Sequence[RunRecord]) -> RunRecord:
@@ -162,19 +161,15 @@ def most_accurate(records: Sequence[RunRecord]) -> RunRecord:
 def fewest_epochs(records: Sequence[RunRecord]) -> RunRecord:
     """Return the shortest run that reaches the paper's accuracy, else the most accurate one."""
     enough = [r for r in records if validation_accuracy(r) >= PAPER_ACCURACY[r.config.model]]
-    return min(enough, key=lambda r: r.config.epochs) if enough else most_accurate(records)
+    return min(enough or [most_accurate(records)], key=lambda run: run.config.epochs)
 
 
-def validation_accuracy(record: RunRecord) -> float:
-    """Return the accuracy on validation images after the last epoch."""
-    return record.history[-1].validation_accuracy
-
-
-CHOSEN = {  # 30 runs each, on all training images; test images are used once. Reduced 18.
+# Families whose settings a search decides: its name, and how it is read. 30 runs each on all
+# training images, reduced 18; test images are used once.
+CHOSEN = {
     "recipe": ("recipe-search", most_accurate),  # what nets of these sizes can reach
     "quick": ("quick-search", fewest_epochs),  # the paper's accuracies in a fraction of time
 }
-"""Families whose settings a search decides: its name, and how it is read."""
 SEARCHES = {search for search, _ in CHOSEN.values()}
 
 STUDY = (
@@ -186,62 +181,47 @@ STUDY = (
 PROFILES = ("smoke", "paper", "study")  # shortened runs; one run a model; all families
 
 
-def plan(
-    profile: str,
-    *,
-    families: str = "",
-    models: str = "",
-    seeds: str = "",
-    records: Sequence[RunRecord] = (),
-    **how: str,
-) -> list[RunConfig]:
-    """Return the runs of a profile; takes what `plan_families` takes."""
+def plan(profile: str, *, families: str = "", **chosen: Any) -> list[RunConfig]:  # noqa: ANN401
+    """Return the runs of a profile; takes what `plan_families` takes, and raises as it does."""
     if profile == "study" or families:
-        found = plan_families(families, models=models, seeds=seeds, records=records, **how)
+        found = plan_families(families, **chosen)
         return [config for configs in found.values() for config in configs]
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
     once = Family(all_models(), SMOKE if profile == "smoke" else {}, seeds="0")
-    return runs_of(once, parse_models(models), seeds, how)
+    return runs_of(once, **chosen)
 
 
 def plan_families(
-    families: str = "",
-    *,
-    models: str = "",
-    seeds: str = "",
-    records: Sequence[RunRecord] = (),
-    **how: str,
+    families: str = "", *, seeds: str = "", records: Sequence[RunRecord] = (), **chosen: str
 ) -> dict[str, list[RunConfig]]:
     """Return the runs of each family, model by model in the paper's order.
 
-    `models`, `seeds` and `families` as on the command line; empty means all, or a family's own
-    seeds, which a search keeps in any case; `how` are the settings `device` and `precision`. A GPU
-    gets every run, a processor the reduced number; the paper's family belongs to a processor and is
-    left to it unless it is named. What a search decides is read in `records`, and left out for a
-    model whose search is not whole.
+    `families`, `models` and `seeds` as on the command line; empty means all, or a family's own
+    seeds, which a search keeps in any case. Besides, the settings `device` and `precision`: a GPU
+    gets every run, a processor the reduced number and, unless named, alone the paper's family. What
+    a search decides is read in `records`, and left out for a model whose search is not whole.
     Raises `UserError` for anything unknown.
     """
     names = parse_names("families", families, STUDY)
-    if how.get("device") == "cuda" and not families.strip():
+    if chosen.get("device") == "cuda" and not families.strip():
         names.remove("paper")
-    chosen = parse_models(models)
-    return {
-        name: runs_of(FAMILIES[name], chosen, "" if name in SEARCHES else seeds, how)
-        if name in FAMILIES
-        else runs_chosen(name, chosen, seeds, how, records)
-        for name in names
-    }
+    found = {}
+    for name in names:
+        family = FAMILIES[name] if name in FAMILIES else decided(name, records, **chosen)
+        found[name] = runs_of(family, seeds="" if name in SEARCHES else seeds, **chosen)
+    return found
 
 
-def runs_of(family: Family, models: Sequence[str], seeds: str, how: Settings) -> list[RunConfig]:
+def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:
     """Return a family's runs model by model: all on a GPU, on a processor the reduced number."""
     if how.get("device") != "cuda":
         family = replace(family, **family.reduced)
-    settings = family.settings
     return [
-        make_config(model=model, seed=seed, **{**settings, **variant.settings, **fold, **how})
-        for model in models
+        make_config(
+            model=model, seed=seed, **{**family.settings, **variant.settings, **fold, **how}
+        )
+        for model in parse_models(models)
         for variant in family.variants
         if variant.model == model
         for seed in parse_seeds(seeds or family.seeds)
@@ -249,21 +229,19 @@ def runs_of(family: Family, models: Sequence[str], seeds: str, how: Settings) ->
     ]
 
 
-def runs_chosen(
-    name: str, models: Sequence[str], seeds: str, how: Settings, records: Sequence[RunRecord]
-) -> list[RunConfig]:
-    """Return the runs with the settings that the family's search found best for each model."""
+def decided(name: str, records: Sequence[RunRecord], *, models: str = "", **how: str) -> Family:
+    """Return a family with the settings that its search found best for each of the models."""
     search, choose = CHOSEN[name]
     by_name = {record.name: record for record in records}
     variants = []
-    for model in models:
-        tried = [config.name for config in runs_of(FAMILIES[search], [model], "", how)]
+    for model in parse_models(models):
+        tried = [config.name for config in runs_of(FAMILIES[search], models=model, **how)]
         if by_name.keys() >= set(tried):  # the search is whole
             best = choose([by_name[run] for run in tried]).config
             apart = {"model", "seed", "stops", *SEARCH, *how}
             settings = best.model_dump(exclude_defaults=True, exclude=apart)
             variants.append(Variant(model, name, settings))
-    return runs_of(Family(variants, reduced={"seeds": "0-2"}), models, seeds, how)
+    return Family(variants, reduced={"seeds": "0-2"})
 
 
 def parse_names(what: str, text: str, allowed: Collection[str]) -> list[str]:

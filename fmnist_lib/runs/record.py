@@ -18,10 +18,12 @@ import safetensors.numpy
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.data.splits import stratified_folds
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.runs import config as settings
 from fmnist_lib.runs.config import TEST_IMAGES, Positive, RunConfig, Stop, one_line
+from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.training.stopping import EarlyStopping
 
 SCHEMA_VERSION = 1
@@ -131,10 +133,7 @@ class Turn(Schema):
 
 
 class CostRecord(Schema):
-    """Times of one model, measured alone on the machine.
-
-    Earlier records have five long blocks without a ruler, and single images each by itself.
-    """
+    """Times of one model, measured alone on the machine."""
 
     kind: Literal["cost"] = "cost"
     schema_version: int = SCHEMA_VERSION
@@ -146,7 +145,7 @@ class CostRecord(Schema):
     inference_images: int  # in each timed block
     turns: list[Turn] = []
     environment: Environment
-    busy_percent: float = 0.0  # from here on of earlier records alone
+    busy_percent: float = 0.0  # from here on of earlier records alone, which have no turns
     train_seconds_blocks: list[float] = []
     inference_ms_passes: list[float] = []
     latency_ms: list[float] = []
@@ -157,7 +156,7 @@ Record = TypeVar("Record", RunRecord, CostRecord)
 
 @dataclass(frozen=True)
 class RunOutput:
-    """A finished run on its way to a store: the record and the arrays of each stopping rule."""
+    """A finished run on its way to a store: the record, and arrays by stopping rule."""
 
     record: RunRecord
     predictions: dict[str, Arrays]
@@ -190,65 +189,72 @@ def metrics_of(rows: Sequence[EpochRow]) -> list[dict]:
     return [row.model_dump(exclude=unfolded if row.fold_loss is None else TIMES) for row in rows]
 
 
-def describe_difference(recorded: RunConfig, wanted: RunConfig) -> str:
-    """Return in which settings two runs differ, stopping rules aside; empty for none."""
-    changes = recorded.differs(wanted).items()
-    return ", ".join(f"{name} is {new}, recorded {old}" for name, (old, new) in changes)
+def result_digest(history: Sequence[EpochRow], stops: Mapping[str, StopResult]) -> str:
+    """Return the digest of a whole run: metric history, and what each rule kept."""
+    return digest_json([metrics_of(history), *(stops[name].digest for name in sorted(stops))])
 
 
 # --- does it agree with itself? ---
 
 
+def follow(
+    rule: Stop, history: Sequence[EpochRow], weights_sha256: str, predictions: Arrays
+) -> dict[str, Any]:
+    """Return the fields of a rule's `StopResult` that follow from these."""
+    end = EarlyStopping(rule)
+    for row in history:
+        known = {n: math.inf if v is None else v for n, v in row.model_dump().items()}
+        end.update(known, torch.nn.Identity())
+    hashes = {"weights_sha256": weights_sha256, "predictions_sha256": digest_arrays(predictions)}
+    return {
+        "rule": rule,
+        "fired": end.fired,
+        "best_epoch": end.best_epoch,
+        "epochs": end.last_epoch,
+        **{name: getattr(history[end.best_epoch - 1], name) for name in METRICS},
+        **hashes,
+        "digest": digest_json([metrics_of(history[: end.last_epoch]), hashes]),
+    }
+
+
 def contradictions(
-    record: RunRecord, predictions: Mapping[str, Arrays], labels: Mapping[str, np.ndarray]
+    record: RunRecord, predictions: Mapping[str, Arrays], labels: Mapping[str, torch.Tensor]
 ) -> list[str]:
     """Return what in a record does not follow from the rest of it, as `field: what is wrong`.
 
     `predictions` by rule; `labels` by split, as from `true_labels`: of what lacks there only the
     number of predictions is checked.
     """
-    config, history = record.config, record.history
+    config, history, stops = record.config, record.history, record.stops
     images = {"test": config.test_images or TEST_IMAGES}
     images |= {split: len(true) for split, true in labels.items()}
     rules = {rule.name: rule for rule in config.rules}
-    digests = [record.stops[name].digest for name in sorted(record.stops)]
     facts = [  # field, its value, and the one that follows from the rest
         ("name", record.name, f"{config.model}-s{config.seed}-{record.key[:12]}"),
-        ("stops", {name: kept.rule for name, kept in record.stops.items()}, rules),
-        ("result_digest", record.result_digest, digest_json([metrics_of(history), *digests])),
+        ("stops", {name: kept.rule for name, kept in stops.items()}, rules),
+        ("result_digest", record.result_digest, result_digest(history, stops)),
     ]
     if settings.TRAINING_VERSION == 1:  # later there may be records of an earlier one
         facts += [("key", record.key, config.key)]
-    trained = 0
-    for name, kept in record.stops.items():
-        end, arrays = EarlyStopping(kept.rule), predictions.get(name, {})
-        for row in history:
-            known = {n: math.inf if v is None else v for n, v in row.model_dump().items()}
-            end.update(known, torch.nn.Identity())
-        trained, best = max(trained, end.last_epoch), end.best_epoch
-        hashes = {n: getattr(kept, n) for n in ("weights_sha256", "predictions_sha256")}
-        found = [
-            ("best_epoch", kept.best_epoch, best),
-            ("epochs", kept.epochs, end.last_epoch),
-            ("fired", kept.fired, end.fired),
-            ("digest", kept.digest, digest_json([metrics_of(history[: end.last_epoch]), hashes])),
-            ("predictions_sha256", kept.predictions_sha256, digest_arrays(arrays)),
-            *((m, getattr(kept, m), getattr(history[best - 1], m)) for m in METRICS),
-        ]
+    last = 0
+    for name, kept in stops.items():
+        arrays = predictions.get(name, {})
+        follows = follow(kept.rule, history, kept.weights_sha256, arrays)
+        last = max(last, follows["epochs"])
+        found = [(field, getattr(kept, field), value) for field, value in follows.items()]
         for split, count in images.items():
             stem = "predicted" if split == "test" else f"{split}_predicted"
             predicted = arrays.get(stem, np.empty(0))
             seen = (predicted.dtype, predicted.shape, bool((predicted < 10).all()))
             found += [(stem, seen, ("uint8", (count,), True))]  # of ten classes
             if seen == found[-1][2] and split in labels:
-                cells = 10 * labels[split] + predicted
-                confusion = np.bincount(cells, minlength=100).reshape(10, 10)
+                confusion = confusion_matrix(labels[split], torch.from_numpy(predicted))
                 share = 100.0 * int(confusion.trace()) / count
                 found += [(f"{split}_accuracy", getattr(kept, f"{split}_accuracy"), share)]
                 if split == "test":
                     found += [("confusion", kept.confusion, confusion.tolist())]
         facts += [(f"stops.{name}.{field}", value, follows) for field, value, follows in found]
-    facts += [("history", [row.epoch for row in history], [*range(1, trained + 1)])]
+    facts += [("history", [row.epoch for row in history], [*range(1, last + 1)])]
     return [
         f"{field}: is {reprlib.repr(value)}, but {reprlib.repr(follows)} follows from the rest"
         for field, value, follows in facts
@@ -256,7 +262,7 @@ def contradictions(
     ]
 
 
-def true_labels(config: RunConfig) -> dict[str, np.ndarray]:
+def true_labels(config: RunConfig) -> dict[str, torch.Tensor]:
     """Return the true classes of the images that a run is judged on, (N,) by split.
 
     Those are `test` and, where there is one, `fold`; without those that cannot be had.
@@ -266,32 +272,25 @@ def true_labels(config: RunConfig) -> dict[str, np.ndarray]:
         dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
         *_, held_out = stratified_folds(dealt, stopping_images=config.validation_images, **dealing)
         found["fold"] = dealt[held_out]
-    return {split: labels.numpy() for split, labels in found.items() if labels is not None}
+    return {split: labels for split, labels in found.items() if labels is not None}
 
 
 @cache
 def labels_of(split: str, count: int | None) -> torch.Tensor | None:
     """Return the labels of so many images of `train` or `test`; None where they cannot be had."""
     try:
-        from fmnist_lib.data.fashion_mnist import load, raw_images
-
-        if count is None:
-            return raw_images(split=split)[1]
         data = load(**{"train_images": 1, "test_images": 1, f"{split}_images": count})
-        return getattr(data, f"{split}_labels")
-    except (ImportError, OSError, UserError):
+    except (OSError, UserError):
         return None
+    return getattr(data, f"{split}_labels")
 
 
 # --- bytes ---
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
-    """Return arrays as a safetensors file.
-
-    Laid out row by row first: the format writes memory as it lies, and channels-last weights would
-    come back shuffled.
-    """
+    """Return arrays as a safetensors file."""
+    # Row by row: memory is written as it lies, and channels-last weights would come back shuffled.
     return safetensors.numpy.save({n: np.asarray(a, order="C") for n, a in arrays.items()})
 
 
