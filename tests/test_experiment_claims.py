@@ -13,7 +13,6 @@ from fmnist_lib.claims.judge import judge_all
 from fmnist_lib.claims.variants import foreseen, judge
 from fmnist_lib.claims.verdicts import CLAIMS, Outcome
 from fmnist_lib.errors import UserError
-from fmnist_lib.results.statistics import estimate
 
 HOLDS, IN_PART, FAILS, UNDECIDED, NOT_TESTED = Outcome
 OPTIONS = ({}, {"shortcuts": False})
@@ -151,21 +150,6 @@ def test_images_that_one_side_alone_gets_right_add_their_variance():
     assert found.df == 3  # at most three times n − 1
 
 
-def test_intervals_and_tests_where_the_truth_is_known():
-    """Seeds, images and both together vary; the effect is 0.3, the margin."""
-    generator, images, found = np.random.default_rng(1), 100, []
-    for seeds in 750 * (3, 5):
-        d = 0.3 + generator.normal(0, 0.5, (seeds, 1))
-        d = d + generator.normal(0, sqrt(0.014 * images), images)
-        d = d + generator.normal(0, sqrt(0.068 * images), (seeds, images))
-        found.append(estimate([d.mean(axis=1)], d.mean(axis=0)))
-    assert 0.93 <= np.mean([e.interval[0] <= 0.3 <= e.interval[1] for e in found]) <= 0.97
-    assert 0.03 <= np.mean([e.p_short(0.3, 1) < 0.05 for e in found]) <= 0.06
-    draws = generator.normal(0.3, 0.1, (1000, 5)), generator.normal(0.3, 0.3, (1000, images))
-    sharp = [estimate([d], lead) for d, lead in zip(*draws, strict=True)]
-    assert 0.01 <= np.mean([e.p_equal(0.3) < 0.05 for e in sharp]) <= 0.05
-
-
 def test_what_few_seeds_cannot_show_is_known_beforehand():
     assert not foreseen(2).query("comparisons > 1").reachable.any()
     assert foreseen(3).reachable.all()
@@ -191,14 +175,9 @@ def test_nonsense_is_refused_in_one_line(message):
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_not_the_runs_images_or_claim_is_refused():
-    for number, right, message in (
-        ("C2", None, "unknown 'C2'"),
-        ("C16", np.ones((10, 4), bool), "do not give"),
-        ("C16", np.ones((3, 4)), "truth value"),
-    ):
-        with pytest.raises(UserError, match=message):
-            judge(number, skipless(-1.0), right)
+def test_other_claims_are_refused():
+    with pytest.raises(UserError, match="unknown 'C2'"):
+        judge("C2", skipless(-1.0))
 
 
 def test_runs_of_variants_reach_the_table_of_claims(tmp_path):

@@ -11,13 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.claims.paper import (
-    PATIENCE,
-    REPORTED,
-    TEST_IMAGES,
-    TRAIN_IMAGES,
-    implied_parameters,
-)
+from fmnist_lib.claims.paper import REPORTED, TEST_IMAGES, TRAIN_IMAGES, implied_parameters
 from fmnist_lib.claims.verdicts import Sentence
 from fmnist_lib.models import build_model
 from fmnist_lib.models.describe import count_parameters
@@ -40,9 +34,8 @@ def ranked(column: str) -> list[SimpleNamespace]:
 
 def arithmetic() -> dict[str, Any]:
     """Return every number and name that the sentences fill in."""
-    rows, models = REPORTED.values(), len(REPORTED)
-    factors = [1e9 * r.train_seconds / r.parameters_printed for r in rows]
-    factors = [us / r.train_time_per_parameter for us, r in zip(factors, rows, strict=True)]
+    rows = REPORTED.values()
+    units = [r.parameters_printed * r.train_time_per_parameter / 1000 for r in rows]
     (best, second, *_), (last, before, *_) = ranked("test_accuracy"), ranked("best_epoch")
     waits = {name: row.epochs - row.best_epoch for name, row in REPORTED.items()}
     spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows}
@@ -53,8 +46,8 @@ def arithmetic() -> dict[str, Any]:
     resnet, densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
     return {
         **REPORTED,
-        "models": reported(models),
-        "unit": _ends(factors),
+        "models": reported(len(rows)),
+        "unit": _ends(1e6 * r.train_seconds / u for r, u in zip(rows, units, strict=True)),
         "best": best,
         "second": second,
         "lead": best.test_accuracy - second.test_accuracy,
@@ -65,11 +58,8 @@ def arithmetic() -> dict[str, Any]:
         "wider": wide / resnet.most,
         "two": two,
         "three": two + (32 * 8 + 8) - 10 * (32 - 8),  # a transition more, a narrower last layer
-        "patience": reported(PATIENCE),
         "wait": _ends(waits.values()),
         "waited": SimpleNamespace(**waits),
-        "lasted": reported(sum(wait == PATIENCE for wait in waits.values())),
-        "hasty": [REPORTED[name].title for name, wait in waits.items() if wait != PATIENCE],
         "per_parameter": _titles(ranked("train_us_per_parameter")[::-1]),
         "vit_slower": 100 * (vit.inference_ms / dense.inference_ms - 1),
         "inference": _titles(ranked("inference_ms")),

@@ -83,8 +83,8 @@ def most_accurate(m: Tables) -> Verdict:
     return outcome_of(all_of(answers)), m.say(
         "ResNet-Mini reaches {resnet_mini.test_accuracy:.2f} %, the best of the others,"
         " {best.title}, {best.test_accuracy:.2f} %: {lead:+.2f} points ({lead.interval:+.2f})."
-        + " With the longer patience {patient.title} against ResNet-Mini: {long:+.2f} points"
-        " ({long.interval:+.2f})." * bool(patient),
+        + " With the longer patience the lead of {patient.title} over ResNet-Mini is {long:+.2f}"
+        " points ({long.interval:+.2f})." * bool(patient),
         best=best,
         lead=m.compare(me, best.name)[0],
         patient=patient,
@@ -124,10 +124,10 @@ def accurate_but_slowest(m: Tables) -> Verdict:
     accurate = True if 2 * more > len(others) else False if 2 * less >= len(others) else None
     slow = [m.slower(me, o, time) for time in TIMES for o in others]
     return outcome_of(all_of([accurate, *slow])), m.say(
-        "MobileNet-Lite takes {mobilenet_lite.train_seconds:.1f} s an epoch and"
-        " {mobilenet_lite.inference_ms:,.0f} ms for the test images; the slowest of the others are"
-        " {train.title} ({train.train_seconds:.1f} s) and {test.title} ({test.inference_ms:,.0f}"
-        " ms). It is shown to be more accurate than {better:.0f} of {others:.0f} others.",
+        "MobileNet-Lite takes {mobilenet_lite.train_seconds:.1f} s an epoch (the slowest of the"
+        " others, {train.title}, {train.train_seconds:.1f} s) and {mobilenet_lite.inference_ms:,.0f}"
+        " ms for the test images ({test.title} {test.inference_ms:,.0f} ms). It is shown to be more"
+        " accurate than {better:.0f} of {others:.0f} others.",
         train=m.top("train_seconds", me),
         test=m.top("inference_ms", me),
         better=m.count(more, "test_accuracy"),
