@@ -125,9 +125,10 @@ def accurate_but_slowest(m: Tables) -> Verdict:
     slow = [m.slower(me, o, time) for time in TIMES for o in others]
     return outcome_of(all_of([accurate, *slow])), m.say(
         "MobileNet-Lite takes {mobilenet_lite.train_seconds:.1f} s an epoch (the slowest of the"
-        " others, {train.title}, {train.train_seconds:.1f} s) and {mobilenet_lite.inference_ms:,.0f}"
-        " ms for the test images ({test.title} {test.inference_ms:,.0f} ms). It is shown to be more"
-        " accurate than {better:.0f} of {others:.0f} others.",
+        " others, {train.title}, {train.train_seconds:.1f} s) and"
+        " {mobilenet_lite.inference_ms:,.0f} ms for the test images ({test.title}"
+        " {test.inference_ms:,.0f} ms). It is shown to be more accurate than {better:.0f} of"
+        " {others:.0f} others.",
         train=m.top("train_seconds", me),
         test=m.top("inference_ms", me),
         better=m.count(more, "test_accuracy"),
