@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.claims.paper import REPORTED, TEST_IMAGES, TRAIN_IMAGES, implied_parameters
+from fmnist_lib.claims.paper import REPORTED, implied_parameters
 from fmnist_lib.claims.verdicts import Sentence
 from fmnist_lib.models import build_model
 from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.results.value import Value, reported, value
+from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES
 
 
 def contradictions() -> pd.DataFrame:

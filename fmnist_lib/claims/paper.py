@@ -13,8 +13,8 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
 from fmnist_lib.results.value import PAPER, Value, reported
+from fmnist_lib.runs.config import TEST_IMAGES
 
-TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # section 3.1
 PATIENCE = 5  # epochs, section 3.2
 FACTS = json.loads(Path(tables.__file__).with_name("reported.json").read_text("utf-8"))
 CITATION = SimpleNamespace(**FACTS["citation"])  # authors, title, institution, repository; no year
