@@ -134,6 +134,7 @@ def test_means_spreads_and_intervals_by_hand(tmp_path):
     frame = tables.models_frame(results)
     lenet, vit = tables.namespace(frame).values()
     assert (lenet.name, lenet.title, lenet.n, lenet.parameters) == ("lenet5", "LeNet-5", 3, 60_000)
+    assert (lenet.macs.sources, lenet.difference.sources[3:]) == (("model:lenet5",), ("paper",))
     assert (lenet.best_epoch, lenet.best_epoch.std, lenet.epochs) == (2, 1, pytest.approx(8 / 3))
     assert (lenet.test_loss, lenet.test_loss.std) == (pytest.approx(0.4), pytest.approx(0.1))
     assert (lenet.test_accuracy, lenet.test_accuracy.std) == (93, 2)
