@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -17,114 +16,95 @@ from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import checkpoint as checkpoints_module
 from fmnist_lib.training.checkpoint import Checkpoint
 
-SHORT = {"train_images": 256, "test_images": 200, "max_epochs": 4}
-TWO_RULES = (Stop(patience=1), Stop(patience=3))
-
 
 @pytest.fixture(autouse=True)
 def _after_every_epoch(monkeypatch):
     monkeypatch.setattr(checkpoints_module, "EVERY_SECONDS", 0)
 
 
-class StoppedError(Exception):
-    """Stands for whatever ends a process."""
-
-
-def stop_after(epochs):
-    def on_epoch(row):
-        if row["epoch"] == epochs:
-            raise StoppedError
-
-    return on_epoch
+def stop(row):
+    raise KeyboardInterrupt
 
 
 def short_config(model="lenet5", **settings):
-    return make_config(model=model, **{"stops": TWO_RULES} | SHORT | settings)
+    rules = (Stop(patience=1), Stop(patience=3))
+    short = {"stops": rules, "train_images": 256, "test_images": 200, "max_epochs": 2}
+    return make_config(model=model, **short | settings)
 
 
-def interrupted(config, data, folder, *, after=2):
-    with pytest.raises(StoppedError):
-        run_experiment(config, data=data, checkpoints=folder, on_epoch=stop_after(after))
+def interrupted(config, data, folder):
+    """The checkpoint that a run leaves which is stopped after its first epoch."""
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, data=data, checkpoints=folder, on_epoch=stop)
     return Checkpoint(folder, config).path
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_that_goes_on_ends_like_one_never_stopped(small_data, tmp_path, model):
-    config = short_config(model)
+    config = short_config(model, max_epochs=4)
+    given = {"data": small_data, "checkpoints": tmp_path}
     whole = run_experiment(config, data=small_data).record
-    interrupted(config, small_data, tmp_path, after=1)
+    interrupted(config, small_data, tmp_path)
     torch.manual_seed(1)  # another process would not have our random state
     seen = []
-    resumed = run_experiment(
-        config,
-        data=small_data,
-        checkpoints=tmp_path,
-        on_epoch=lambda row: seen.append(row["epoch"]),
-    ).record
-    assert seen[0] == 2  # the first epoch was not trained again
-    assert resumed.result_digest == whole.result_digest
-
-
-def test_a_finished_run_whose_record_was_lost_trains_no_epoch(small_data, tmp_path):
-    config = short_config()
-    whole = run_experiment(config, data=small_data, checkpoints=tmp_path).record
-    again = run_experiment(
-        config, data=small_data, checkpoints=tmp_path, on_epoch=stop_after(1)
-    ).record
-    assert again.result_digest == whole.result_digest
-
-
-def flip(content, position):
-    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+    resumed = run_experiment(config, **given, on_epoch=lambda row: seen.append(row["epoch"]))
+    assert seen == list(range(2, len(whole.history) + 1))  # the first was not trained again
+    assert resumed.record.result_digest == whole.result_digest
+    again = run_experiment(config, **given, on_epoch=stop)  # the finished run's record was lost
+    assert again.record.result_digest == whole.result_digest
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        pytest.param(lambda content: content[:-100], id="cut"),
-        pytest.param(lambda content: flip(content, len(content) // 2), id="a bit in the middle"),
-        pytest.param(lambda content: flip(content, 3), id="a bit in the header"),
-        pytest.param(lambda content: b"", id="empty"),
-        pytest.param(lambda content: b"[]\n", id="another file"),
-        pytest.param(lambda content: b"\xff" * 100, id="noise"),
+        lambda content: content[:-100],
+        lambda content: content[:-9000] + b"bad" + content[-8997:],
+        lambda content: content[:80] + b"bad" + content[83:],  # in what it belongs to
+        lambda content: b"",
     ],
 )
 def test_a_damaged_checkpoint_is_named_set_aside_and_not_used(small_data, tmp_path, damage):
-    config = short_config(max_epochs=2)
+    config = short_config()
     whole = run_experiment(config, data=small_data).record
-    path = interrupted(config, small_data, tmp_path, after=1)
+    path = interrupted(config, small_data, tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.warns(UserWarning, match=rf"{path.name}.* starts anew"):
+    with pytest.warns(UserWarning, match=rf"{path.name}.* is damaged .*kept as.* starts anew"):
         record = run_experiment(config, data=small_data, checkpoints=tmp_path).record
     assert record.result_digest == whole.result_digest
-    assert len(list((tmp_path / "damaged").iterdir())) <= 1
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
 
 
-def test_a_checkpoint_that_holds_code_is_not_run(small_data, tmp_path):
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
     class Hostile:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    config = short_config(max_epochs=1)
-    torch.set_num_threads(1)
-    checkpoint = Checkpoint(tmp_path, config)
+    checkpoint = Checkpoint(tmp_path, short_config())
     checkpoint.save({"model": Hostile()})
-    with pytest.warns(UserWarning, match="is damaged; the run starts anew"):
-        run_experiment(config, data=small_data, checkpoints=tmp_path)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert checkpoint.load() is None
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_checkpoint_of_other_code_or_rules_is_named_and_not_used(
-    small_data, tmp_path, monkeypatch
-):
-    config = short_config(max_epochs=2)
-    interrupted(config, small_data, tmp_path, after=1)
+def test_a_checkpoint_of_other_code_or_rules_is_named_and_not_used(tmp_path, monkeypatch):
+    config = short_config()
+    Checkpoint(tmp_path, config).save({"history": []})
+    assert Checkpoint(tmp_path, config).load() == {"history": []}
     other_rules = config.model_copy(update={"stops": (Stop(patience=2),)})
     with pytest.warns(UserWarning, match=r"another run \(differs in rules\)"):
         assert Checkpoint(tmp_path, other_rules).load() is None
     monkeypatch.setattr(checkpoints_module, "code_sha256", lambda: "other")
     with pytest.warns(UserWarning, match=r"another run \(differs in training code\)"):
         assert Checkpoint(tmp_path, config).load() is None
+
+
+def test_a_checkpoint_is_written_by_time_and_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints_module, "EVERY_SECONDS", 1000)
+    checkpoint = Checkpoint(tmp_path, short_config())
+    checkpoint.save({"epoch": 1}, now=False)
+    assert checkpoint.load() is None
+    checkpoint.save({"epoch": 2})
+    assert checkpoint.load() == {"epoch": 2}
 
 
 def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
@@ -134,9 +114,8 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints_module, "write_atomically", refuse)
-    config = short_config(max_epochs=2)
     with pytest.warns(UserWarning, match="no checkpoints") as caught:
-        record = run_experiment(config, data=small_data, checkpoints=tmp_path).record
+        record = run_experiment(short_config(), data=small_data, checkpoints=tmp_path).record
     assert len(record.history) == 2
     assert len(caught) == 1
 
@@ -144,77 +123,45 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
 # --- killed -------------------------------------------------------------------------------------
 
 PROGRAM = """
-import json, sys, warnings
+import json, sys
 from pathlib import Path
-from fmnist_lib.runs.config import make_config, Stop
+from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import checkpoint
 checkpoint.EVERY_SECONDS = 0
-settings = json.loads(sys.argv[1])
-stops = tuple(Stop(**stop) for stop in settings.pop("stops"))
-config = make_config(stops=stops, **settings)
-folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+config, *folder = make_config(**json.loads(sys.argv[1])), *map(Path, sys.argv[2:])
 print("ready", flush=True)
-record = run_experiment(config, checkpoints=folder).record
-print(record.result_digest, flush=True)
+print(run_experiment(config, checkpoints=folder[0] if folder else None).record.result_digest)
 """
 
 
-def start(settings, *folder):
+def start(model, *folder):
+    settings = {"model": model, "train_images": 1000, "test_images": 200, "max_epochs": 5}
+    settings["stops"] = [{"patience": 2}, {"patience": 5}]
     command = [sys.executable, "-c", PROGRAM, json.dumps(settings), *map(str, folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def finish(settings, *folder):
-    output, _ = start(settings, *folder).communicate(timeout=600)
-    return output.split()[-1]
+def kill(process):
+    process.kill()
+    process.communicate()
 
 
-def kill_until_done(settings, folder, generator, *, longest):
-    """Kill the run at random moments, again and again; return its digest and the kills it took."""
-    for kills in range(100):
-        process = start(settings, folder)
-        process.stdout.readline()
-        try:
-            output, _ = process.communicate(timeout=generator.uniform(0, longest))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            longest *= 1.1  # a machine slower than the kills still gets there
-            continue
-        return output.split()[-1], kills
-    raise AssertionError("the run never finished")
-
-
-def killed_settings(model):
-    return {
-        "model": model,
-        "train_images": 2000,
-        "test_images": 500,
-        "max_epochs": 6,
-        "stops": [{"patience": 2}, {"patience": 6}],
-    }
-
-
-def test_a_killed_run_ends_like_one_never_disturbed(tmp_path):
-    settings = killed_settings("lenet5")
-    whole = finish(settings)
-    process = start(settings, tmp_path)
-    deadline = time.monotonic() + 120
+@pytest.mark.parametrize(
+    ("model", "kills"),
+    [("lenet5", 1), *(pytest.param(model, 6, marks=pytest.mark.long) for model in MODELS)],
+)
+def test_a_killed_run_ends_like_one_never_disturbed(tmp_path, model, kills):
+    """Killed at its first checkpoint, then at random moments."""
+    whole = start(model).communicate(timeout=600)[0].split()[-1]
+    process, deadline = start(model, tmp_path), time.monotonic() + 120
     while not list(tmp_path.glob("*.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill(process)
     assert list(tmp_path.glob("*.pt"))
-    assert finish(settings, tmp_path) == whole
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("model", ["lenet5", "baseline_cnn", "vit_tiny"])
-def test_a_run_killed_at_random_moments_ends_the_same(tmp_path, model, seed):
-    settings = killed_settings(model)
-    whole = finish(settings)
-    digest, kills = kill_until_done(settings, tmp_path, random.Random(seed), longest=6)
-    assert digest == whole
-    assert kills > 0
+    for chance in map(random.Random, range(1, kills)):
+        process = start(model, tmp_path)
+        process.stdout.readline()  # it is ready
+        time.sleep(chance.uniform(0, 3))
+        kill(process)
+    assert start(model, tmp_path).communicate(timeout=600)[0].split()[-1] == whole

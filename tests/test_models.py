@@ -9,7 +9,7 @@ from fmnist_lib.models import MODELS, OptionError, build_model
 from fmnist_lib.models.densenet_tiny import DenseBlock
 from fmnist_lib.models.describe import count_parameters, layers
 from fmnist_lib.models.resnet_mini import ResidualBlock
-from fmnist_lib.models.vit_tiny import EncoderLayer, PatchEmbedding, SelfAttention
+from fmnist_lib.models.vit_tiny import EncoderLayer, PatchEmbedding
 
 TITLES_AND_PARAMETERS = {  # in the paper's order
     "lenet5": ("LeNet-5", 61_706),
@@ -39,7 +39,6 @@ VARIANTS = [
     ("densenet_tiny", {"stem_width": 16}, None),
     ("densenet_tiny", {"compression": 2}, None),
     ("mobilenet_lite", {"widths": [8, 16]}, None),
-    ("mobilenet_lite", {"widths": [4, 4, 4, 4, 4, 4]}, None),
     # A full 3×3 convolution a block, with biases and one batch norm, beside stem 160 and FC 1,290.
     ("mobilenet_lite", {"separable": False}, 160 + 4_704 + 18_624 + 74_112 + 1_290),
     ("mobilenet_lite", {"downsample": "stride"}, 14_218),
@@ -59,14 +58,11 @@ NONSENSE = [  # with what the sentence must name
     ("resnet_maxi", {}, "resnet_maxi.* lenet5, resnet_mini, "),
     ("lenet5", {"wdths": 3}, "lenet5: .*'wdths'.* activation, pooling, batch_norm, dense"),
     ("lenet5", {"activation": "sigmoid"}, "activation .* tanh, relu, not 'sigmoid'"),
-    ("lenet5", {"pooling": ["max"]}, "pooling .* average, max"),
     ("lenet5", {"batch_norm": 1}, "batch_norm .* not 1"),
     ("lenet5", {"dense": [120]}, "dense .* 2 to 2, not 1"),
     ("resnet_mini", {"widths": []}, "widths .* at least one"),
     ("resnet_mini", {"widths": 16}, "widths .* not 16"),
-    ("resnet_mini", {"widths": "16"}, "widths .* not '16'"),
     ("resnet_mini", {"widths": [4, 0]}, "each of widths .* at least 1, not 0"),
-    ("resnet_mini", {"widths": [4, 8.0]}, "each of widths .* not 8.0"),
     ("resnet_mini", {"blocks_per_stage": 0}, "blocks_per_stage .* not 0"),
     ("resnet_mini", {"blocks_per_stage": True}, "blocks_per_stage .* not True"),
     ("resnet_mini", {"shortcuts": "no"}, "shortcuts .* not 'no'"),
@@ -78,7 +74,6 @@ NONSENSE = [  # with what the sentence must name
     ("vit_tiny", {"dropout": -0.1}, "dropout .* not -0.1"),
     ("baseline_cnn", {"dropout": 1}, "dropout .* below 1, not 1"),
     ("baseline_cnn", {"dropout": float("nan")}, "dropout .* not nan"),
-    ("baseline_cnn", {"dropout": "0.2"}, "dropout .* not '0.2'"),
     ("baseline_cnn", {"widths": 5 * [8]}, "widths .* 1 to 4, not 5"),
 ]
 
@@ -153,16 +148,6 @@ def test_every_option_has_a_variant():
     assert tried == {(name, option) for name, spec in MODELS.items() for option in spec.defaults}
 
 
-@each_model
-@torch.no_grad()
-def test_evaluation_is_deterministic_and_image_by_image(name):
-    model, batch = seeded(name).eval(), images(3)
-    together = model(batch)
-    assert torch.equal(together, model(batch))
-    one_by_one = torch.cat([model(image[None]) for image in batch])
-    torch.testing.assert_close(one_by_one, together, rtol=1e-4, atol=1e-5)
-
-
 # --- What each claims --------------------------------------------------------------------------
 
 
@@ -222,14 +207,6 @@ def test_mobilenets_variants_pass_the_same_shapes(separable, downsample):
     assert groups == ([16, 1, 32, 1, 64, 1] if separable else [1, 1, 1])
 
 
-def test_attention_equals_pytorchs():
-    ours, theirs = SelfAttention(width=16, heads=4), nn.MultiheadAttention(16, 4, batch_first=True)
-    weights = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
-    theirs.load_state_dict(weights)  # of queries, keys and values, then of the output
-    x = torch.randn(2, 5, 16)
-    torch.testing.assert_close(ours(x), theirs(x, x, x, need_weights=False)[0])
-
-
 def test_encoder_layer_equals_pytorchs_pre_norm_layer():
     ours = EncoderLayer(width=16, heads=4, mlp_width=32, dropout=0.0)
     theirs = nn.TransformerEncoderLayer(
@@ -259,12 +236,6 @@ def test_class_token_and_positions_start_small():
     embedding = seeded("vit_tiny", width=1024).embedding  # wide, for a steady estimate
     for parameter in (embedding.class_token, embedding.positions):
         assert parameter.std().item() == pytest.approx(0.02, rel=0.1)
-
-
-@pytest.mark.parametrize("name", ["vit_tiny", "baseline_cnn"])
-def test_dropout_acts_in_training(name):
-    model = seeded(name, dropout=0.5)
-    assert not torch.equal(model(images()), model(images()))
 
 
 # --- Descriptions ------------------------------------------------------------------------------

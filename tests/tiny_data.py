@@ -29,25 +29,17 @@ def tiny_files() -> dict[str, bytes]:
     }
 
 
-def compress(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)  # the same bytes every time
-
-
 class Place:
     """A root without data, and folders for what a system, a mirror and programs would hold."""
+
+    archives = FashionMNIST.resources
 
     def __init__(self, folder: Path) -> None:
         self.files = tiny_files()
         self.sha256 = {name: hashlib.sha256(file).hexdigest() for name, file in self.files.items()}
-        self.archives = [  # as torchvision lists them
-            (f"{name}.gz", hashlib.md5(compress(file)).hexdigest())
-            for name, file in self.files.items()
-        ]
-        self.root = folder / "data"
+        self.root, self.system = folder / "data", folder / "system"
+        self.mirror, self.programs = folder / "mirror", folder / "programs"
         self.raw = self.root / "FashionMNIST" / "raw"
-        self.system = folder / "system"
-        self.mirror = folder / "mirror"
-        self.programs = folder / "programs"
         self.programs.mkdir()  # empty: no apt-get
 
     def fill(self, folder: Path, *, gz: bool = False, **replaced: bytes | None) -> None:
@@ -55,10 +47,9 @@ class Place:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             content = replaced.get(name.replace("-", "_"), content)
-            if content is not None and gz:
-                (folder / f"{name}.gz").write_bytes(compress(content))
-            elif content is not None:
-                (folder / name).write_bytes(content)
+            if content is not None:
+                path = folder / (f"{name}.gz" if gz else name)
+                path.write_bytes(gzip.compress(content) if gz else content)
 
     def here(self) -> set[str]:
         return {path.name for path in self.raw.iterdir()} - {".lock"}
