@@ -39,9 +39,8 @@ test-gpu: data  ## the tests that take an NVIDIA GPU; skipped, with the reason, 
 smoke: data  ## the whole way in small: a draft report in build/smoke/
 	@$(PY) run_all.py --profile smoke $(ARGS)
 
-lab: data  ## open JupyterLab on a page that leads to the notebooks
-	@$(PY) -m fmnist_lib.commands.start
-	@$(PY) -m jupyterlab build/start.ipynb --ServerApp.root_dir="$(CURDIR)" $(ARGS)
+lab: data  ## open JupyterLab on the comparison of all models, the others beside it
+	@$(PY) -m jupyterlab notebooks/comparison.ipynb --ServerApp.root_dir="$(CURDIR)" $(ARGS)
 
 data: $(READY)  ## get FashionMNIST and verify it
 	@$(PY) -m fmnist_lib.data

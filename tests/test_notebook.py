@@ -7,9 +7,8 @@ from made_up import make_run
 from fmnist_lib import paths
 from fmnist_lib.commands.notebook import open_results
 from fmnist_lib.errors import UserError
-from fmnist_lib.reporting import sources
 from fmnist_lib.runs.plans import plan
-from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.store import RunStore
 
 
@@ -18,15 +17,16 @@ def folders(tmp_path, monkeypatch):
     """A project without any record."""
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
-    monkeypatch.setattr(sources, "_results", None)  # what is shown afterwards is not of these
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def output():
+@pytest.fixture
+def output(smoke_store):
     """A finished smoke run of the smallest model."""
     (config,) = plan("smoke", models="baseline_cnn")
-    return run_experiment(config)
+    record = smoke_store.find(config)
+    predictions = {rule: smoke_store.predictions(record, rule) for rule in record.stops}
+    return RunOutput(record, predictions, {})
 
 
 def open_smoke(**options):
@@ -39,7 +39,7 @@ def test_without_any_record_it_says_what_to_do(folders):
 
 
 def test_released_records_are_shown_and_labelled(folders, output):
-    RunStore(paths.REPORT / "records").write(output, with_weights=False)
+    RunStore(paths.REPORT / "records").write(output)
     results = open_smoke()
     assert [run.name for run in results.runs] == [output.record.name]
     assert "released" in results.origin

@@ -1,197 +1,274 @@
-"""Rules of the pipeline that need no training: releases, and what becomes of each run."""
+"""From a plan to a report, with stubs for what trains long and draws: what is done, and when."""
 
+import json
+import shutil
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
 import pytest
-from made_up import ENVIRONMENT, make_cost, make_run
+from made_up import make_cost, make_run
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+import run_all
 from fmnist_lib import paths
-from fmnist_lib.commands import assembly, pipeline, released
-from fmnist_lib.commands.job import Job, Report, RunFailedError, check_output
-from fmnist_lib.commands.pipeline import has_cost, one_a_model
-from fmnist_lib.commands.released import check_release
-from fmnist_lib.commands.train import state_of
-from fmnist_lib.errors import UserError
+from fmnist_lib.commands import make_report, released
+from fmnist_lib.commands.job import Job, Report
+from fmnist_lib.commands.make_report import has_cost
+from fmnist_lib.commands.train import find_run, state_of
+from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution import here
 from fmnist_lib.models import MODELS
-from fmnist_lib.reporting.folder import MARKER
-from fmnist_lib.reporting.render import PdfUnavailableError
+from fmnist_lib.report.files import BUNDLE, MARKER
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
-from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.record import Turn
 from fmnist_lib.runs.store import RunStore
 
-
-@pytest.fixture
-def no_pdf(monkeypatch):
-    """A machine without WeasyPrint's system libraries."""
-
-    def fail():
-        raise PdfUnavailableError("no PDF can be made")
-
-    monkeypatch.setattr(released, "import_weasyprint", fail)
+NUMBER = {"text": "90.00", "value": 90.0, "std": None, "low": None, "high": None, "parts": {}}
+BUSY = {"others_percent": 8.0, "steal_percent": 4.0}
+WHOLE = {"index.html", "numbers.json", "README.md", "results.csv"}
 
 
 def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **options):
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
     configs = plan(profile, models=models, seeds=seeds, precision=precision)
-    return Job(profile=profile, configs=configs, output=tmp_path, **stores, **options)
+    return Job(profile=profile, configs=configs, output=tmp_path / "out", **stores, **options)
 
 
-@pytest.mark.parametrize("status", [" M README.md", None])
-def test_a_release_needs_a_clean_checkout(tmp_path, monkeypatch, status):
-    monkeypatch.setattr(released, "git", lambda *arguments: status)
-    with pytest.raises(UserError, match="without uncommitted changes"):
-        check_release(job(tmp_path, "paper"))
+def turns(number=1, **changes):
+    times = {"train_seconds": 10.0, "inference_ms": 500.0, "latency_ms": 1.0, "latency_ms_p90": 2.0}
+    own = {**times, "ruler_ms": (30.0, 30.0, 30.0), "others_percent": 0.0, "steal_percent": 0.0}
+    return [Turn(**own | changes)] * number
 
 
-def test_a_release_needs_all_models_and_whole_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(released, "git", lambda *arguments: "")
-    check_release(job(tmp_path, "paper"))
-    with pytest.raises(UserError, match="all models"):
-        check_release(job(tmp_path, "paper", models="lenet5"))
-    with pytest.raises(UserError, match="shortened"):
-        check_release(job(tmp_path, "smoke"))
+def files_of(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_release_keeps_what_was_released(tmp_path, monkeypatch):
-    monkeypatch.setattr(released, "git", lambda *arguments: "")
-    one, two = (job(tmp_path, "paper", seeds=seeds) for seeds in ("1", "0-1"))
-    for model in MODELS:
-        check_release(one)  # of seed 0 there are some models alone, or none
-        one.released.write(make_run(model))
-    with pytest.raises(UserError, match=r"leaves out lenet5-s0-\w+, .* at least --seeds 0,1, with"):
-        check_release(one)
-    check_release(two)
-    other = job(tmp_path, "paper", seeds="0-1", precision="bf16")
-    with pytest.raises(UserError, match=r"leaves out lenet5-s0-.* precision"):
-        check_release(other)
+# --- the whole way, with what takes long left out ---
 
 
-def test_a_release_needs_its_pdf(tmp_path, monkeypatch, no_pdf):
-    monkeypatch.setattr(released, "git", lambda *arguments: "")
-    with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
-        check_release(job(tmp_path, "paper"))
+@pytest.fixture
+def quick(monkeypatch, smoke_store, tmp_path):
+    """Stubs: times are made up, a notebook shows one number and one table, a page says that it is.
+
+    The machine has the smoke runs already; what was executed and timed is noted.
+    """
+    done = SimpleNamespace(executed=[], timed=[], turns=turns(), fail={}, parameters={})
+
+    def execute(notebooks, folder, parameters, *, jobs):
+        done.executed += [notebook.stem for notebook in notebooks]
+        done.parameters = parameters
+        for notebook in notebooks:
+            files = {f"{kind}/{notebook.stem}.csv": "YQo=" for kind in ("tables", "figures")}
+            numbers = {f"{notebook.stem}/x": {**NUMBER, "sources": ["paper"]}}
+            output = new_output("display_data", {BUNDLE: {"numbers": numbers, "files": files}})
+            made = new_notebook(cells=[new_code_cell("x", outputs=[output])])
+            make_report.files.write(
+                folder, f"notebooks/{notebook.name}", nbformat.writes(made).encode()
+            )
+        return done.fail
+
+    def write_report(notebooks, folder, **front):
+        for name in ("index.html", "report.pdf"):
+            make_report.files.write(folder, name, front["date"].encode())
+        return SimpleNamespace(warning=None)
+
+    def measure(configs, data, *, minutes, on_round):
+        done.timed += [(config.model, minutes) for config in configs]
+        return [make_cost(config, turns=done.turns) for config in configs]
+
+    monkeypatch.setattr(make_report, "execute_notebooks", execute)
+    monkeypatch.setattr(make_report, "write_report", write_report)
+    monkeypatch.setattr(make_report, "measure_costs", measure)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
+    for config in plan("smoke", models="lenet5,vit_tiny"):
+        shutil.copytree(smoke_store.folder / config.name, paths.RUNS / config.name)
+    return done
 
 
-def test_a_run_is_cached_released_or_to_train(tmp_path):
-    (config,) = plan("smoke", models="baseline_cnn")
-    own, release = job(tmp_path), job(tmp_path, release=True)
-    assert state_of(own, config).text.startswith("to train, because no record")
-    output = run_experiment(config)
-    own.released.write(output)
-    assert state_of(own, config).text == "released, to be trained here too"
-    assert state_of(own, config).record is None
-    assert state_of(release, config).text == "released"
-    assert state_of(release, config).record == output.record
-    own.store.write(output)
-    assert state_of(own, config).text == "cached"
-    assert state_of(job(tmp_path, force=True), config).record is None
+def command(tmp_path, *options):
+    chosen = ("--profile", "smoke", "--models", "lenet5,vit_tiny", "--output", tmp_path / "out")
+    return run_all.run(run_all.parse_arguments([*map(str, chosen), *options]))
 
 
-def test_costs_are_measured_once_a_model_whatever_the_seeds():
-    class Record:
-        def __init__(self, config):
-            self.config = config
+def test_a_report_is_whole_and_made_once(quick, tmp_path, capsys):
+    assert command(tmp_path) == 0
+    out = tmp_path / "out"
+    assert capsys.readouterr().out.strip() == str(out / "index.html")
+    assert quick.executed == ["comparison", "lenet5", "vit_tiny"]
+    assert quick.parameters["records"] == (out / "records").as_posix()
+    assert (quick.parameters["seeds"], quick.parameters["profile"]) == ("0", "smoke")
+    assert quick.timed == [("lenet5", 0), ("vit_tiny", 0)]
+    assert files_of(out) >= WHOLE | {
+        *("tables/table1.csv", "tables/lenet5.csv", "notebooks/comparison.ipynb"),
+        *("models/vit_tiny/README.md", "models/vit_tiny/weights.safetensors"),
+    }
+    told = json.loads((out / "numbers.json").read_text())
+    assert set(told["numbers"]) == {"comparison/x", "lenet5/x", "vit_tiny/x"}
+    assert pd.read_csv(out / "tables" / "table1.csv").model.tolist() == ["lenet5", "vit_tiny"]
+    assert len(RunStore(out / "records").runs()) == len(RunStore(out / "records").costs()) == 2
+    assert (out / "index.html").read_text().startswith("From runs finished by ")
 
-    configs = plan("smoke", models="lenet5,baseline_cnn", seeds="0-2")
-    chosen = one_a_model([Record(config) for config in configs])
-    assert [(config.model, config.seed) for config in chosen] == [
-        ("lenet5", 0),
-        ("baseline_cnn", 0),
-    ]
-
-
-def test_a_timing_counts_only_with_training_code_of_this_report(tmp_path):
-    (config,) = plan("smoke", models="lenet5")
-    own, release = job(tmp_path), job(tmp_path, release=True)
-    code = ENVIRONMENT.code_sha256
-    assert not has_cost(own, config, {code})
-    own.released.write_cost(make_cost(config, name="before"))
-    assert not has_cost(own, config, {code})
-    assert has_cost(release, config, {code})
-    own.store.write_cost(make_cost(config))
-    assert has_cost(own, config, {"other", code})
-    assert not has_cost(own, config, {"other"})
-    assert not has_cost(release, config, {"other"})
-
-
-def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "has_device", lambda name: False)
-    monkeypatch.setattr(pipeline, "load", None)  # nothing is tried
-    (config,) = plan("smoke", models="lenet5", device="cuda")
-    record = make_run().record.model_copy(update={"config": config})
-    report = Report(tmp_path)
-    pipeline.measure_missing(job(tmp_path), [record], report)
-    assert [line.partition(":")[0] for line in report.notices] == ["no times of LeNet-5"]
+    assert command(tmp_path) == 0
+    assert "nothing has changed" in capsys.readouterr().err
+    assert len(quick.executed) == 3
+    (out / "tables" / "table1.csv").unlink()
+    (out / "index.html").unlink()
+    assert command(tmp_path) == 0
+    assert (out / "tables" / "table1.csv").exists()
+    assert len(quick.timed) == 2  # never again
 
 
-def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path):
-    store = RunStore(tmp_path)
-    (config,) = plan("smoke", models="baseline_cnn")
-    assert store.with_recorded_rules(config) == config
-    store.write(run_experiment(config))
-    wanted = config.model_copy(update={"stops": (Stop(patience=7),)})
-    assert store.find(wanted) is None
-    assert store.with_recorded_rules(wanted).stops == (Stop(patience=7), Stop())
-
-
-# --- the folder of a report ---
-
-
-def job_into(folder, **settings):
-    return Job(profile="smoke", configs=plan("smoke", models="lenet5"), output=folder, **settings)
-
-
-@pytest.mark.parametrize("name", ["ROOT", "NOTEBOOKS", "REPORT", "RUNS", "DATA"])
-def test_a_report_never_goes_into_a_folder_of_the_project(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(paths, name, tmp_path / "own")
-    for folder in (tmp_path / "own", tmp_path if name == "ROOT" else tmp_path / "own" / "part"):
-        with pytest.raises(UserError, match=r"output: .* belongs to the project"):
-            check_output(job_into(folder))
-        assert not (tmp_path / "own").exists()
-
-
-def test_a_report_never_goes_where_other_files_lie(tmp_path):
-    (tmp_path / "models").mkdir()
-    with pytest.raises(UserError, match=r"output: .* holds other files"):
-        check_output(job_into(tmp_path))
-    (tmp_path / "records").mkdir()  # many projects have such a folder
-    with pytest.raises(UserError, match=r"output: .* holds other files"):
-        check_output(job_into(tmp_path))
-    (tmp_path / MARKER).touch()  # it is an earlier report's
-    check_output(job_into(tmp_path))
-    check_output(job_into(tmp_path / "new"))
-
-
-def test_a_report_that_was_cut_short_is_not_taken_for_the_one_before(tmp_path, monkeypatch):
-    def stop(job, report):
+@pytest.mark.parametrize("stage", ["execute_notebooks", "collect", "write_files", "write_report"])
+def test_whatever_cuts_a_report_short_the_same_command_makes_it(
+    quick, tmp_path, monkeypatch, stage
+):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
-    (tmp_path / assembly.MADE_FROM).write_text("an earlier report's digest")
-    monkeypatch.setattr(assembly, "execute", stop)
-    with pytest.raises(KeyboardInterrupt):
-        assembly.make_pages(job_into(tmp_path), Report(tmp_path))
-    assert not (tmp_path / assembly.MADE_FROM).exists()
+    command(tmp_path)
+    (tmp_path / "out" / "index.html").unlink()
+    owner = make_report.files if stage in ("collect", "write_files") else make_report
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, stage, stop)
+        with pytest.raises(KeyboardInterrupt):
+            command(tmp_path)
+    number = len(quick.executed)
+    assert command(tmp_path) == 0
+    assert len(quick.executed) > number
+    assert files_of(tmp_path / "out") >= WHOLE
+
+
+def test_a_failed_notebook_ends_it_or_is_told_at_the_end(quick, tmp_path, capsys):
+    quick.fail = {"lenet5": "ZeroDivisionError: division by zero"}
+    with pytest.raises(FailedError, match=r"notebook lenet5: ZeroDiv.*/out/notebooks/lenet5.ipynb"):
+        command(tmp_path)
+    assert command(tmp_path, "--keep-going") == 1
+    assert "failed: notebook lenet5: ZeroDivisionError" in capsys.readouterr().err
+    quick.fail = {}
+    assert command(tmp_path) == 0  # what was made with a failure is not taken for whole
+
+
+def test_what_lacks_weights_or_was_timed_beside_others_is_noted(quick, tmp_path, capsys):
+    for path in paths.RUNS.glob("lenet5*/weights-*"):
+        path.unlink()
+    quick.turns = turns(3, **BUSY)
+    assert command(tmp_path) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert "others took 12 %" in notes[0]
+    assert "no weights of lenet5;" in notes[1]
+    assert "models/lenet5/weights.safetensors" not in files_of(tmp_path / "out")
 
 
 def test_when_every_run_failed_the_report_before_is_left_alone(tmp_path, monkeypatch, capsys):
-    output = tmp_path / "out"
-    (output / "records").mkdir(parents=True)
-    (output / "records" / "kept").touch()
-    (output / MARKER).touch()
+    made = job(tmp_path, models="lenet5", keep_going=True)
+    (made.output / "records").mkdir(parents=True)
+    (made.output / "records" / "kept").touch()
+    (made.output / MARKER).touch()
 
     def fail_all(configs, **options):
         return ((config, ValueError("no luck")) for config in configs)
 
     monkeypatch.setattr(here, "run_many", fail_all)
-    job = job_into(output, keep_going=True, store=RunStore(tmp_path / "runs"))
-    with pytest.raises(RunFailedError, match="no run succeeded"):
-        pipeline.make_report(job)
-    assert (output / "records" / "kept").exists()
+    with pytest.raises(FailedError, match="no run succeeded"):
+        make_report.make_report(made)
+    assert (made.output / "records" / "kept").exists()
     assert "ValueError: no luck" in capsys.readouterr().err
 
 
-def test_a_release_needs_every_run(monkeypatch):
-    monkeypatch.setattr(released, "git", lambda *arguments: "")
-    job = Job(profile="paper", configs=plan("paper"), output=paths.REPORT, keep_going=True)
-    with pytest.raises(UserError, match="leave --keep-going out"):
-        check_release(job)
+# --- what becomes of each run, and of each time ---
+
+
+def test_a_run_is_cached_released_or_to_train(tmp_path, smoke_store):
+    (config,) = plan("smoke", models="baseline_cnn")
+    own, release = job(tmp_path), job(tmp_path, release=True)
+    assert state_of(own, config).startswith("to train, because no record")
+    smoke_store.copy(smoke_store.find(config), own.released)
+    assert (state_of(own, config), find_run(own, config)) == (
+        "released, to be trained here too", None,
+    )  # fmt: skip
+    assert state_of(release, config) == "released"
+    smoke_store.copy(smoke_store.find(config), own.store)
+    assert state_of(own, config) == "cached"
+    assert find_run(release, config)[1] is release.store
+    assert state_of(job(tmp_path, force=True), config).endswith("--force asks for it")
+
+
+def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path, smoke_store):
+    (config,) = plan("smoke", models="baseline_cnn")
+    store = RunStore(tmp_path)
+    assert store.with_recorded_rules(config) == config
+    smoke_store.copy(smoke_store.find(config), store)
+    wanted = config.model_copy(update={"stops": (Stop(patience=7),)})
+    assert store.find(wanted) is None
+    assert store.with_recorded_rules(wanted).stops == (Stop(patience=7), Stop())
+
+
+def test_a_timing_counts_in_turns_and_for_a_release_in_many_of_them(tmp_path):
+    (config,) = plan("smoke", models="lenet5")
+    own, release = job(tmp_path), job(tmp_path, release=True)
+    own.store.write_cost(make_cost(config))  # in blocks, as it was done once
+    assert not has_cost(own, config)
+    own.store.write_cost(make_cost(config, turns=turns(99)))
+    assert has_cost(own, config)
+    assert not has_cost(release, config)
+    own.released.write_cost(make_cost(config, name="before", turns=turns(100)))
+    assert has_cost(release, config)
+    assert not has_cost(job(tmp_path / "other"), config)
+
+
+def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_report, "has_device", lambda name: False)
+    monkeypatch.setattr(make_report, "load", None)  # nothing is tried
+    report = Report(tmp_path)
+    configs = plan("smoke", models="lenet5", device="cuda")
+    make_report.measure_missing(job(tmp_path), configs, report)
+    assert [line.partition(":")[0] for line in report.notices] == ["no times of LeNet-5"]
+
+
+# --- a release ---
+
+
+@pytest.mark.parametrize(
+    ("profile", "choice", "message"),
+    [
+        ("smoke", {}, "shortened"),
+        ("paper", {"models": "lenet5"}, "all models"),
+        ("paper", {"keep_going": True}, "leave --keep-going out"),
+        ("paper", {"seeds": "1"}, r"leaves out lenet5-s0-\w+, .*--seeds 0,1 and more, with"),
+        ("paper", {"seeds": "0-1", "precision": "bf16"}, r"leaves out lenet5-s0-.* precision"),
+        ("paper", {"seeds": "0-1"}, None),
+        ("paper", {"seeds": "0"}, None),  # of seed 1 there is one model alone
+    ],
+)
+def test_a_release_is_whole_and_keeps_what_was_released(
+    tmp_path, monkeypatch, profile, choice, message
+):
+    monkeypatch.setattr(released, "git", lambda *_: "")
+    wanted = job(tmp_path, profile, **choice)
+    for model in MODELS:
+        wanted.released.write(make_run(model))
+    wanted.released.write(make_run("lenet5", 1))
+    if message is None:
+        released.check_release(wanted)
+        return
+    with pytest.raises(UserError, match=f"release: .*{message}"):
+        released.check_release(wanted)
+
+
+def test_a_release_needs_a_clean_checkout_and_its_pdf(tmp_path, monkeypatch):
+    for status in (" M README.md", None):
+        monkeypatch.setattr(released, "git", lambda *_, status=status: status)
+        with pytest.raises(UserError, match="without uncommitted changes"):
+            released.check_release(job(tmp_path, "paper"))
+
+    def fail():
+        raise released.PdfUnavailableError("no PDF can be made")
+
+    monkeypatch.setattr(released, "import_weasyprint", fail)
+    with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
+        released.check_release(job(tmp_path, "paper"))

@@ -1,19 +1,30 @@
 """What one call of the command asks for, and what came of it. Not here: doing it."""
 
+import argparse
+import os
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.errors import UserError
+from fmnist_lib.execution.forecast import longest_first, past_runs
+from fmnist_lib.execution.gpu import MOST_AT_ONCE
+from fmnist_lib.execution.here import JOBS_ON_GPU
 from fmnist_lib.models import MODELS
+from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import has_device, usable_cores
 from fmnist_lib.runs.store import RunStore
 
 NO_VARIANT = {"seed", "device", "precision", "train_images", "test_images", "max_epochs"}
 """Settings in which a run may differ from the paper's and still be one of its six models."""
+
+
+def released_records() -> RunStore:
+    """Return the store of the released report."""
+    return RunStore(paths.REPORT / "records", read_only=True)
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class Job:
     """What one call of the command asks for."""
 
     profile: str
-    configs: Sequence[RunConfig]
+    configs: Sequence[RunConfig]  # in the order in which they are trained
     output: Path
     jobs: int = 1
     scheduler: str = ""  # of a cluster that trains in place of this machine
@@ -29,20 +40,14 @@ class Job:
     keep_going: bool = False
     release: bool = False
     minutes: float | None = None  # for training, which stops in good order by then
-    ranks: Mapping[str, int] = field(default_factory=dict)  # of runs by name: lower ones first
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
-    released: RunStore = field(
-        default_factory=lambda: RunStore(paths.REPORT / "records", read_only=True)
-    )
+    released: RunStore = field(default_factory=released_records)
 
     @property
     def shown(self) -> list[RunConfig]:
         """The runs that a report shows: the paper's models by its protocol."""
-        return [
-            config
-            for config in self.configs
-            if not config.differs(RunConfig(model=config.model), ignoring=NO_VARIANT)
-        ]
+        plain = {model: RunConfig(model=model) for model in MODELS}
+        return [c for c in self.configs if not c.differs(plain[c.model], ignoring=NO_VARIANT)]
 
     @property
     def models(self) -> list[str]:
@@ -63,52 +68,83 @@ class Report:
     failures: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-
-class RunFailedError(FailedError):
-    """A run or a notebook failed and the call was not told to keep going."""
-
-
-def check_output(job: Job) -> None:
-    """Claim the output folder; raise `UserError` unless it can be written to and nothing is lost.
-
-    It must be new, empty or a report's, and none of the project's own.
-    """
-    from fmnist_lib.reporting.folder import MARKER, claim, is_report  # who trains needs none
-
-    whole = job.output.absolute()
-    try:
-        for path in (whole, *whole.parents):
-            if path.is_symlink() and not path.exists():
-                raise UserError(f"output: {path} is a link that leads nowhere")
-        folder = whole.resolve()
-    except OSError as error:
-        raise UserError(f"output: cannot reach {whole} ({error.strerror})") from None
-    kept = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if job.release else [paths.REPORT])]
-    if paths.ROOT.is_relative_to(folder) or any(folder.is_relative_to(p.resolve()) for p in kept):
-        raise UserError(f"output: {folder} belongs to the project; allowed: a folder of its own")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        others = any(not path.name.startswith(".") for path in folder.iterdir())
-        if others and not is_report(folder):
-            raise UserError(
-                f"output: {folder} holds other files; allowed: a new or empty folder, or a "
-                f"report's, which has a file {MARKER}"
-            )
-        claim(folder)
-    except OSError as error:
-        raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None
-
-
-def fail(job: Job, report: Report, message: str) -> None:
-    """Note a failure; raise `RunFailedError` unless the call keeps going."""
-    report.failures.append(message)
-    if not job.keep_going:
-        raise RunFailedError(message)
-    tell(f"failed: {message}")  # at once: the end may be far, or never come
+    def end(self, page: str = "") -> int:
+        """Print what there is to note, what failed and where it all lies; return the status."""
+        for kind, lines in (("note", self.notices), ("failed", self.failures)):
+            for line in lines:
+                tell(f"{kind}: {line}")
+        print(self.folder / page)
+        return 1 if self.failures else 0
 
 
 def tell(message: str) -> None:
     """Tell the user what happens now."""
     print(message, file=sys.stderr, flush=True)
+
+
+def job_of(options: argparse.Namespace) -> Job:
+    """Return what the command line asks for. Raises `UserError`, also where it cannot be had."""
+    check_where(options)
+    store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
+    chosen = {name: getattr(options, name) for name in ("models", "seeds", "device", "precision")}
+    if options.profile != "study":
+        families = {"": plans.plan(options.profile, **chosen)}
+    else:
+        records = [run for s in (store, released_records()) for run in s.readable("-s100-")]
+        families = plans.plan_families(options.families, records=records, **chosen)
+        for name in families.keys() & plans.CHOSEN:
+            known = {config.model for config in families[name]}
+            if waiting := [m for m in plans.parse_models(options.models) if m not in known]:
+                search, _ = plans.CHOSEN[name]
+                tell(f"{name}: {', '.join(waiting)} to be planned once {search} is whole")
+    past = past_runs(store, released_records())
+    home = paths.REPORT if options.release else paths.BUILD / options.profile
+    same = ("profile", "scheduler", "force", "release", "minutes")
+    return Job(
+        configs=[c for configs in families.values() for c in longest_first(configs, past)],
+        output=options.output or home,
+        jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
+        keep_going=options.keep_going or options.train_only,
+        store=store,
+        **{name: getattr(options, name) for name in same},
+    )
+
+
+def check_where(options: argparse.Namespace) -> None:
+    """Raise `UserError` where the runs cannot be trained where they are to be."""
+    if options.scheduler:
+        from fmnist_lib.execution.remote import check_address, connect  # which need Dask
+
+        check_address(options.scheduler, trust_network=options.trust_network)
+        if options.device == "cuda" or options.minutes:
+            raise UserError("scheduler: a cluster takes neither --device cuda nor --minutes")
+        if not options.dry_run:
+            with connect(options.scheduler):
+                pass
+    elif not has_device(options.device):
+        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
+    elif options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
+        raise UserError(f"jobs: {options.jobs} is too many on a GPU; allowed: {MOST_AT_ONCE}")
+
+
+def check_output(folder: Path, *, release: bool = False) -> None:
+    """Claim a folder for a report; raise `UserError` unless it will do and nothing is lost.
+
+    It must be new, empty or a report's, can be written to, and is none of the project's own.
+    """
+    from fmnist_lib.report.files import MARKER, claim, is_report  # who trains needs none
+
+    own = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if release else [paths.REPORT])]
+    real = Path(os.path.realpath(folder))
+    if paths.ROOT.is_relative_to(real) or any(
+        real.is_relative_to(os.path.realpath(path)) for path in own
+    ):
+        raise UserError(f"output: {real} belongs to the project; allowed: a folder of its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not is_report(folder) and any(path.name[0] != "." for path in folder.iterdir()):
+            allowed = f"a new or empty folder, or a report's, which has a file {MARKER}"
+            raise UserError(f"output: {folder} holds other files; allowed: {allowed}")
+        claim(folder)
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None

@@ -1,89 +1,105 @@
-"""Train again what a store of records claims, and judge it. Never writes to that store."""
+"""Train again what the released records claim, and judge each. Never writes to their store."""
 
+import argparse
+import os
 import shutil
-import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import zip_longest
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
-from fmnist_lib.commands.verification import DIFFERS, FAILED, Verdict, compare, compare_start
+from fmnist_lib import paths
+from fmnist_lib.commands.job import released_records, tell
 from fmnist_lib.errors import UserError
 from fmnist_lib.execution.forecast import longest_first
 from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.environment import describe_environment
-from fmnist_lib.runs.record import DamagedRecordError, Environment, RunRecord
+from fmnist_lib.runs.environment import describe_environment, usable_cores
+from fmnist_lib.runs.plans import parse_models, parse_seeds
+from fmnist_lib.runs.record import DamagedRecordError, RunRecord, metrics_of
 from fmnist_lib.runs.store import RunStore
 
+IDENTICAL = "identical to the bit"
+SO_FAR = "identical so far"  # all that a replay of the first epochs can say
+PREDICTIONS = "same predictions"
+WITHIN = "within tolerance"
+DIFFERS = "differs"
+FAILED = "could not be run"
+
 QUICK_EPOCHS = 2
-SAME = ("python", "packages", "cpu", "threads", "code_sha256", "data_sha256")
+SEEDS_NEEDED = 3  # below that, a spread over seeds says next to nothing
+Tolerance = tuple[float, str]  # points of test accuracy that two runs may lie apart, and by what
+EARLY: Tolerance = 5.0, "fixed, for single early epochs"  # between two, it moves that much: 4.7
+SAME = {"python", "packages", "cpu", "code_sha256", "data_sha256"}  # where a run's bits repeat
 
 
-@dataclass
-class Claims:
-    """What a store says, read and checked."""
+class Verdict(NamedTuple):
+    """What comparing a record with the run trained again came to: how far, from when, why."""
 
-    records: list[RunRecord] = field(default_factory=list)
-    damaged: dict[str, str] = field(default_factory=dict)  # by name: what is wrong
+    name: str
+    kind: str
+    details: str = ""
+
+
+def command(options: argparse.Namespace) -> int:
+    """Train the released runs again and print a verdict on each; return 1 where one differs."""
+    seeds = [f"{seed}-" for seed in parse_seeds(options.seeds)] if options.seeds else [""]
+    starts = tuple(f"{model}-s{seed}" for model in parse_models(options.models) for seed in seeds)
+    scratch, jobs = RunStore(paths.RUNS / "verify"), options.jobs or usable_cores()
+    verdicts = verify(released_records(), scratch, starts, jobs=jobs, quick=options.quick)
+    names, kinds = (max(len(verdict[place]) for verdict in verdicts) for place in (0, 1))
+    for name, kind, details in verdicts:
+        print(f"{name:{names}}  {kind:{kinds}}  {details}".rstrip())
+    counts = Counter(verdict.kind for verdict in verdicts)
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"{len(verdicts)} runs: {told}")
+    return 1 if counts.keys() & {DIFFERS, FAILED} else 0
 
 
 def verify(
-    released: RunStore,
-    scratch: RunStore,
-    *,
-    models: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    jobs: int = 1,
-    quick: bool = False,
+    released: RunStore, scratch: RunStore, starts: tuple[str, ...], *, jobs: int, quick: bool
 ) -> list[Verdict]:
-    """Train the released runs again, each by its own config, and return a verdict on each.
+    """Train the runs whose names start so by their own configs; return a verdict on each.
 
-    Empty `models` or `seeds` mean all. With `quick` only the first epochs are trained. What an
-    interrupted call has trained is in `scratch` and is used by the next one on the same machine; a
-    finished call leaves its runs beside it, in `verified`. Raises `UserError`.
+    With `quick` only the first epochs are trained. What an interrupted call has trained is in
+    `scratch` and is used by the next one on the same machine; a finished call leaves its runs
+    beside it, in `verified`. Raises `UserError` where there are none.
     """
-    claims = read_claims(released, models, seeds)
-    configs = {record.name: replayed(record, quick=quick) for record in claims.records}
-    with scratch.lock():
-        failures = train_again(list({c.name: c for c in configs.values()}.values()), scratch, jobs)
-        known = read_claims(released).records
-        verdicts = [
-            Verdict(record.name, FAILED, causes=(failures[config.name],))
-            if (config := configs[record.name]).name in failures
-            else judge_record(record, config, released, scratch, known, quick=quick)
-            for record in claims.records
-        ]
-        keep_results([config.name for config in configs.values()], scratch)
-    verdicts += [Verdict(name, DIFFERS, causes=(why,)) for name, why in claims.damaged.items()]
-    return sorted(verdicts, key=lambda verdict: verdict.name)
-
-
-def read_claims(store: RunStore, models: Sequence[str] = (), seeds: Sequence[int] = ()) -> Claims:
-    """Return the records of these models and seeds; raise `UserError` if there is none."""
-    claims = Claims()
-    for name in store.names():
-        model, _, rest = name.partition("-s")
-        seed = rest.partition("-")[0]
-        if (models and model not in models) or (seeds and seed not in map(str, seeds)):
-            continue
+    known: list[RunRecord] = []
+    verdicts: list[Verdict] = []
+    for name in released.names():
         try:
-            claims.records.append(read_whole(store, name))
+            known.append(released.read(name))
         except DamagedRecordError as error:
-            claims.damaged[name] = str(error)
-    if not (claims.records or claims.damaged):
-        which = " of these models and seeds" if models or seeds else ""
-        raise UserError(f"{store.folder}: holds no record{which}; there is nothing to verify")
-    return claims
-
-
-def read_whole(store: RunStore, name: str) -> RunRecord:
-    """Return a record that can be compared; raise `DamagedRecordError`."""
-    record = store.read(name)
-    rules = {kept.rule.name for kept in record.stops.values()}
-    if not record.history or not rules or rules != set(record.stops):
-        raise DamagedRecordError(f"{store.folder / name}: lacks its history or its results")
-    return record
+            verdicts += [Verdict(name, DIFFERS, str(error))] * name.startswith(starts)
+    claims = [record for record in known if record.name.startswith(starts)]
+    if not (claims or verdicts):
+        raise UserError(f"{released.folder}: holds no such record; there is nothing to verify")
+    configs = [replayed(record, quick=quick) for record in claims]
+    with scratch.lock():
+        failures = train_again(list({c.name: c for c in configs}.values()), scratch, jobs)
+        for record, name in zip(claims, [config.name for config in configs], strict=True):
+            if name in failures:
+                verdicts.append(Verdict(record.name, FAILED, failures[name]))
+                continue
+            again = scratch.read(name)
+            same = not quick and all(
+                np.array_equal(
+                    released.predictions(record, rule)["predicted"],
+                    scratch.predictions(again, rule)["predicted"],
+                )
+                for rule in record.stops
+            )
+            verdicts.append(compare(record, again, known, quick=quick, same_classes=same))
+        for name in {config.name for config in configs} & set(scratch.names()):
+            kept = scratch.folder.with_name("verified") / name
+            shutil.rmtree(kept, ignore_errors=True)
+            os.renames(scratch.folder / name, kept)  # so that the next call trains it anew
+    return sorted(verdicts)
 
 
 def replayed(record: RunRecord, *, quick: bool) -> RunConfig:
@@ -94,56 +110,85 @@ def replayed(record: RunRecord, *, quick: bool) -> RunConfig:
 
 def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[str, str]:
     """Train what the scratch store lacks; return, by name, the errors of runs that failed."""
-    here = describe_environment()
-    missing = [
-        config
-        for config in configs
-        if not ((found := scratch.find(config)) and same_place(found.environment, here))
-    ]
-    print(
-        f"training {len(missing)} of {len(configs)} runs again, {jobs} side by side",
-        file=sys.stderr,
-        flush=True,
-    )
+    here = describe_environment().model_dump(include=SAME)
+    found = [(config, scratch.find(config)) for config in configs]
+    missing = [c for c, run in found if not run or run.environment.model_dump(include=SAME) != here]
+    tell(f"training {len(missing)} of {len(configs)} runs again, {jobs} side by side")
     return train_and_store(longest_first(missing), scratch, jobs=jobs, with_weights=False).failures
 
 
-def same_place(found: Environment, here: Environment) -> bool:
-    """Return whether a run trained in `found` is what would be trained here and now."""
-    one_thread = here.model_copy(update={"threads": 1})  # as every run
-    return all(getattr(found, name) == getattr(one_thread, name) for name in SAME)
+# --- how far two records of one run agree ---
 
 
-def judge_record(
-    record: RunRecord,
-    config: RunConfig,
-    released: RunStore,
-    scratch: RunStore,
-    known: Sequence[RunRecord],
+def compare(
+    recorded: RunRecord,
+    again: RunRecord,
+    known: Sequence[RunRecord] = (),
     *,
-    quick: bool,
+    quick: bool = False,
+    same_classes: bool = False,
 ) -> Verdict:
-    """Return the verdict on one record, whose run now lies in the scratch store."""
-    retrained = scratch.read(config.name)
+    """Return the verdict on a record, given the same run, or with `quick` its head, `again`.
+
+    `known` are records to take a spread over seeds from. `same_classes` says whether all predicted
+    classes are equal, which holds even where a probability differs in its last bit.
+    """
+    rows = [metrics_of(run.history) for run in (recorded, again)]
+    rows[0] = rows[0][: len(rows[1])] if quick else rows[0]
+    parted = next((n for n, (a, b) in enumerate(zip_longest(*rows), start=1) if a != b), None)
+    rest = [(run.parameters, run.stops) for run in (recorded, again)]
+    if parted is None and (quick or rest[0] == rest[1]):
+        return Verdict(recorded.name, SO_FAR if quick else IDENTICAL)
+    if recorded.result_digest == again.result_digest:
+        return Verdict(recorded.name, DIFFERS, "its figures are not those its digest stands for")
+    alike = [run for run in known if not run.config.differs(recorded.config, ignoring={"seed"})]
+    old, new, *others = (accuracies_of(run, quick=quick) for run in (recorded, again, *alike))
+    gaps = []
+    for place in new:
+        otherwise = EARLY if quick else binomial(recorded, old[place])
+        most = tolerance([other[place] for other in others if place in other], otherwise)
+        gaps.append((abs(old[place] - new[place]), most))
+    points, (most, origin) = max(gaps, key=lambda gap: gap[0] - gap[1][0])
+    details = [f"test accuracy {points:.2f} points apart, tolerance {most:.2f} ({origin})"]
+    details += [f"histories part in epoch {parted}"] if parted else []
+    details += [f"likely cause: {', '.join(likely_causes(recorded, again))}"]
+    kind = DIFFERS if points > most else PREDICTIONS if same_classes else WITHIN
+    return Verdict(recorded.name, kind, "; ".join(details))
+
+
+def accuracies_of(run: RunRecord, *, quick: bool) -> dict[int | str, float]:
+    """Return the test accuracies that are compared: by epoch, or by rule at its best epoch."""
     if quick:
-        return compare_start(record, retrained, known)
-    same_classes = all(
-        np.array_equal(
-            *(
-                store.predictions(run, rule)["predicted"]
-                for store, run in ((released, record), (scratch, retrained))
-            )
-        )
-        for rule in record.stops
+        return {row.epoch: row.test_accuracy for row in run.history}
+    return {rule: kept.test_accuracy for rule, kept in run.stops.items()}
+
+
+def tolerance(accuracies: Sequence[float], otherwise: Tolerance) -> Tolerance:
+    """Return what the difference of two more such values stays within in 95 of 100 cases."""
+    if (n := len(accuracies)) < SEEDS_NEEDED:
+        return otherwise
+    points = stats.t.ppf(0.975, n - 1) * sqrt(2) * np.std(accuracies, ddof=1)
+    return float(points), f"spread over {n} seeds"
+
+
+def binomial(record: RunRecord, accuracy: float) -> Tolerance:
+    """Return likewise what two accuracies on that many images stay within."""
+    images = sum(map(sum, next(iter(record.stops.values())).confusion))
+    points = stats.norm.ppf(0.975) * sqrt(2 * accuracy * (100 - accuracy) / images)
+    return float(points), f"binomial spread over {images:,} test images"
+
+
+def likely_causes(recorded: RunRecord, again: RunRecord) -> list[str]:
+    """Return what differs between two records' surroundings, the gravest first."""
+    old, new = (
+        {
+            "data": run.environment.data_sha256[:12],
+            "training code": run.environment.code_sha256[:12],
+            **{name: run.environment.packages.get(name) for name in ("torch", "numpy")},
+            "threads": run.environment.threads,
+            "CPU": run.environment.cpu,
+        }
+        for run in (recorded, again)
     )
-    return compare(record, retrained, known, same_classes=same_classes)
-
-
-def keep_results(names: Sequence[str], scratch: RunStore) -> None:
-    """Move finished runs out of the scratch store, so that the next call trains them anew."""
-    kept = scratch.folder.parent / "verified"
-    for name in set(names):
-        if (scratch.folder / name).exists():
-            shutil.rmtree(kept / name, ignore_errors=True)
-            kept.mkdir(exist_ok=True)
-            shutil.move(scratch.folder / name, kept / name)
+    causes = [f"{name} {new[name]}, recorded {old[name]}" for name in new if new[name] != old[name]]
+    return causes or ["none that is recorded; perhaps another processor of the same name"]

@@ -1,0 +1,93 @@
+"""Where a number of a report comes from, told for the terminal.
+
+Reads what lies in the report's folder: `numbers.json` and the records. Nothing is computed here.
+"""
+
+import argparse
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+from fmnist_lib import paths
+from fmnist_lib.errors import UserError
+from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.record import CostRecord, RunRecord
+from fmnist_lib.runs.store import RunStore
+
+NO_RECORD = {"paper": "printed in the paper", "settings": "a setting of this report"}
+SPREAD = {"std": "standard deviation", "low": "interval from", "high": "interval to"}
+DIRTY = {True: "with uncommitted changes", False: "clean", None: "state unknown"}
+Lines = list[tuple[str, object]]  # a label and what it tells
+
+
+def command(options: argparse.Namespace) -> int:
+    """Print what a number or a run rests on, in the report asked for, else one's own, released."""
+    plan(options.profile)  # refuses an unknown one
+    own = options.output or paths.BUILD / options.profile
+    for report in [own] if options.output else [own, paths.REPORT]:
+        if (report / "numbers.json").is_file():
+            print(f"in the report of {report}\n{explain(options.explain, report)}")
+            return 0
+    raise UserError(f"{own}: holds no report; allowed: the folder of one, with its numbers.json")
+
+
+def explain(address: str, report: Path) -> str:
+    """Return what `TABLE/ROW/COLUMN`, or a run by the start of its name or key, rests on.
+
+    Several lines. Raises `UserError` unless there is one such number or run, and
+    `DamagedRecordError` for a record of the report that cannot be read.
+    """
+    try:
+        told = json.loads((report / "numbers.json").read_bytes())
+        numbers, sources = told["numbers"], told["sources"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{report / 'numbers.json'}: cannot be read ({error})") from None
+    store = RunStore(report / "records", read_only=True)
+    records: dict[str, RunRecord | CostRecord] = {run.name: run for run in store.runs()}
+    records |= {f"costs/{cost.name}": cost for cost in store.costs()}
+    if number := numbers.get(address):
+        rests_on, lines = sources[number["source"]], [(address, number["text"])]
+        lines += [("in full", number["value"])]
+        lines += [(words, number[n]) for n, words in SPREAD.items() if number[n] is not None]
+        lines += number["parts"].items()
+        lines += [("rests on", NO_RECORD.get(name, name)) for name in rests_on]
+    else:
+        name = find_record(address, records, numbers)
+        rests_on, lines = [name], [("record", name), ("key", getattr(records[name], "key", "–"))]
+        for rule, kept in getattr(records[name], "stops", {}).items():
+            when = f"epoch {kept.best_epoch} of {kept.epochs}"
+            lines.append((rule, f"test accuracy {kept.test_accuracy} %, {when}"))
+        shown = [at for at, number in numbers.items() if name in sources[number["source"]]]
+        lines.append(("shown in", ", ".join(dict.fromkeys(at.partition("/")[0] for at in shown))))
+    lines += about_making([records[name] for name in rests_on if name in records])
+    width = max(len(label) for label, _ in lines)
+    texts = ((label, "".join(filter(str.isprintable, str(text)))) for label, text in lines)
+    return "\n".join(f"{label:{width}}  {text}" for label, text in texts)
+
+
+def find_record(address: str, records: dict[str, RunRecord | CostRecord], numbers: dict) -> str:
+    """Return the name of the one record that an address means; raise `UserError` for no other."""
+    starts = {name: (name, getattr(record, "key", name)) for name, record in records.items()}
+    found = [n for n, own in starts.items() if address and any(o.startswith(address) for o in own)]
+    if address in records or len(found) == 1:
+        return address if address in records else found[0]
+    near = found or get_close_matches(address, [*numbers, *records], n=3)
+    hint = f"near it: {', '.join(near)}" if near else "allowed: TABLE/ROW/COLUMN, a run or its key"
+    raise UserError(f"explain: no one number or run is called {address!r}; {hint}")
+
+
+def about_making(records: list[RunRecord | CostRecord]) -> Lines:
+    """Return settings, machines, versions, commits and times; what is the same is told once."""
+    facts: dict[str, dict[str, None]] = {}
+    for record in records:
+        config, place = record.config.model_dump(exclude={"seed", "stops"}), record.environment
+        for label, told in {
+            "settings": [f"{name} {what}" for name, what in config.items() if what],
+            "machine": [place.cpu, f"{place.cores} cores, {place.threads} in use", place.system],
+            "versions": [f"{n} {v}" for n, v in {"Python": place.python, **place.packages}.items()],
+            "commit": [place.commit or "unknown", DIRTY[place.dirty]],
+            "data": [place.data_sha256],
+            "when": [f"{place.started} to {place.finished}"],
+        }.items():
+            facts.setdefault(label, {})[", ".join(told)] = None
+    return [(label, text) for label, texts in facts.items() for text in texts]

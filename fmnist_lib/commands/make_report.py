@@ -1,0 +1,200 @@
+"""From a plan to a report: train what is missing, time it, execute notebooks, write it all."""
+
+import argparse
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from fmnist_lib import paths
+from fmnist_lib.commands.job import Job, Report, check_output, job_of, tell
+from fmnist_lib.commands.released import check_release
+from fmnist_lib.commands.train import Found, train_missing
+from fmnist_lib.data.fashion_mnist import load
+from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.models import MODELS
+from fmnist_lib.report import files
+from fmnist_lib.report.data_files import data_files, find_weights
+from fmnist_lib.report.execute import execute_notebooks
+from fmnist_lib.report.page import write_report
+from fmnist_lib.results.load import load_results
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
+from fmnist_lib.runs.environment import has_device
+from fmnist_lib.runs.store import RunStore, write_atomically
+
+TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
+SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
+CITATION = paths.ROOT / "CITATION.cff"
+FOLDERS = ("tables", "figures", "models")
+WHOLE = ("index.html", "report.pdf", "numbers.json", "results.csv", "README.md", *FOLDERS)
+BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
+ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
+
+
+def command(options: argparse.Namespace) -> int:
+    """Make a report; print where it lies."""
+    return make_report(job_of(options)).end("index.html")
+
+
+def make_report(job: Job) -> Report:
+    """Train, time, execute, render; return what came out. Raises `FailedError`, `UserError`.
+
+    Finished runs are stored as they finish, so that the same call goes on after an interruption.
+    """
+    if not job.shown:
+        raise UserError("families: no report shows these; allowed: --train-only, or paper besides")
+    if job.release:
+        check_release(job)
+    check_output(job.output, release=job.release)
+    report, shown = Report(job.output), {config.name for config in job.shown}
+    with job.store.lock():
+        runs = [found for found in train_missing(job, report) if found[0].name in shown]
+        if not runs:
+            raise FailedError("no run succeeded; there is nothing to report")
+        first = {record.config.model: record.config for record, _ in reversed(runs)}
+        configs = [first[model] for model in job.models if model in first]
+        measure_missing(job, configs, report)
+        put_records(job, runs, configs)
+        digest, made = made_from(job), job.output / files.MADE_FROM
+        whole = all((job.output / name).exists() for name in WHOLE)
+        if whole and not job.force and made.exists() and made.read_bytes() == digest:
+            report.notices.append("nothing has changed since this report was made")
+            return report
+        make_pages(job, report)
+        if not report.failures:
+            write_atomically(made, digest)
+    return report
+
+
+# --- times and records ---
+
+
+def measure_missing(job: Job, configs: Sequence[RunConfig], report: Report) -> None:
+    """Time each model that was not, in turns, now that nothing of ours runs beside it.
+
+    A cluster may have trained what this machine lacks the device for: then there are no times.
+    """
+    missing = [config for config in configs if job.force or not has_cost(job, config)]
+    titles = ", ".join(MODELS[config.model].title for config in missing)
+    if not all(has_device(config.device) for config in missing):
+        report.notices.append(f"no times of {titles}: this machine lacks the device of the runs")
+    elif missing:
+        minutes = 0 if job.profile == "smoke" else FOR_RELEASE if job.release else MINUTES
+        tell(f"timing {titles} alone for {minutes} min; leave the machine to it")
+        # The runs of a profile all have the same images.
+        data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
+        costs = measure_costs(
+            missing, data, minutes=minutes, on_round=lambda n: n % 10 or tell(f"round {n}")
+        )
+        for cost in costs:
+            job.store.write_cost(cost)
+        taken = [turn.others_percent + turn.steal_percent for c in costs for turn in c.turns]
+        if (busy := statistics.median(taken)) > BUSY_PERCENT:
+            report.notices.append(
+                f"others took {busy:.0f} % of the machine while models were timed: their times are "
+                "too high; with --force they are measured again"
+            )
+
+
+def has_cost(job: Job, config: RunConfig) -> bool:
+    """Return whether a model was timed in turns: here, or for a release by the one before."""
+    costs = [cost] if (cost := job.store.find_cost(cost_name(config))) else []
+    if job.release:
+        released = job.released.costs()
+        costs += [c for c in released if not c.config.differs(config, ignoring={"seed"})]
+    return any(len(cost.turns) >= (ENOUGH_TURNS if job.release else 1) for cost in costs)
+
+
+def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> None:
+    """Put the report's records into its folder, without weights.
+
+    Other records leave the folder, but for a release, whose evidence only ever grows.
+    """
+    with files.scratch(job.output) as made:
+        fresh = RunStore(Path(made) / "records")
+        for record, store in runs:
+            store.copy(record, fresh)
+        for config in timed:
+            if cost := job.store.find_cost(cost_name(config)):
+                fresh.write_cost(cost)
+        files.write_files(job.output, "records", files.files_in(fresh.folder), keep=job.release)
+
+
+# --- pages ---
+
+
+def made_from(job: Job) -> bytes:
+    """Return one digest of records, notebooks, library and plan: equal digests, equal reports."""
+    digest = hashlib.sha256(json.dumps([job.profile, job.models, job.seeds]).encode())
+    library = [p for p in (paths.ROOT / "fmnist_lib").rglob("*") if "__pycache__" not in p.parts]
+    records = (job.output / "records").rglob("*.json")
+    for path in sorted([*library, *paths.NOTEBOOKS.glob("*.ipynb"), CITATION, *records]):
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest().encode()
+
+
+def make_pages(job: Job, report: Report) -> None:
+    """Make the report from the records in its folder. Raises `FailedError`.
+
+    What the notebooks show is what is written; beside it lie the flat tables and the models.
+    """
+    (job.output / files.MADE_FROM).unlink(missing_ok=True)  # until all of it is made anew
+    start = time.perf_counter()
+    execute(job, report)
+    seconds = time.perf_counter() - start
+    tell("writing tables, figures, models, HTML and PDF")
+    results = load_results(RunStore(job.output / "records"), job.shown)
+    weights = find_weights(results, job.store, job.released.folder.parent)
+    if without := ", ".join(name for name in results.models if name not in weights):
+        report.notices.append(f"no weights of {without}; train again with --force to have some")
+    folder = job.output / "notebooks"
+    names = ("comparison", *job.models)
+    notebooks = [nbformat.read(folder / f"{name}.ipynb", as_version=4) for name in names]
+    numbers, made = files.collect(*notebooks)
+    made |= data_files(results, weights)
+    made["numbers.json"] = files.numbers_json(numbers).encode()
+    for name in FOLDERS:
+        own = {path: made.pop(path) for path in list(made) if path.startswith(f"{name}/")}
+        below = [(path.partition("/")[2], content) for path, content in own.items()]
+        files.write_files(job.output, name, below)
+    for path, content in made.items():
+        files.write(job.output, path, content)
+    last = datetime.fromisoformat(max(run.environment.finished for run in results.runs))
+    pages = write_report(
+        notebooks,
+        job.output,
+        title=TITLE,
+        subtitle=SUBTITLE,
+        date=f"From runs finished by {last.day} {last:%B %Y}",
+        citation=yaml.safe_load(CITATION.read_text("utf-8")),
+        numbers=numbers,
+        draft=results.draft,
+        seconds=seconds,
+    )
+    report.notices += [pages.warning] if pages.warning else []
+
+
+def execute(job: Job, report: Report) -> None:
+    """Execute the notebooks into the report's folder; raise `FailedError` unless it keeps going."""
+    notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in ("comparison", *job.models)]
+    parameters = {
+        "profile": "smoke" if job.profile == "smoke" else "paper",
+        "seeds": ",".join(map(str, job.seeds)),
+        "records": (job.output / "records").resolve().as_posix(),
+        "train": False,
+    }
+    tell(f"executing {len(notebooks)} notebooks, {job.jobs} side by side")
+    errors = execute_notebooks(notebooks, job.output, parameters, jobs=job.jobs)
+    folder = job.output / "notebooks"
+    failed = [f"notebook {n}: {error}; see {folder / n}.ipynb" for n, error in errors.items()]
+    if failed and not job.keep_going:
+        raise FailedError(failed[0])
+    report.failures += failed

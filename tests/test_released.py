@@ -1,0 +1,83 @@
+"""The released records give the released tables, number for number, and the command says so."""
+
+import pandas as pd
+import pytest
+
+import run_all
+from fmnist_lib import paths
+from fmnist_lib.commands import make_report
+from fmnist_lib.commands.released import compare_tables, complete_seeds
+from fmnist_lib.errors import UserError
+from fmnist_lib.report.data_files import data_files
+from fmnist_lib.results.load import load_results
+from fmnist_lib.runs.store import RunStore
+
+FLAT = ("results.csv", "tables/table1.csv", "tables/table2.csv", "tables/confusion.csv")
+TIMED = ("train_seconds", "inference_ms", "latency_ms", "total_train", "train_us", "ratio")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The flat tables of the released records, as files."""
+    records = RunStore(paths.REPORT / "records", read_only=True)
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "tables").mkdir()
+    for path, content in data_files(load_results(records, complete_seeds(records)), {}).items():
+        if path in FLAT:
+            (folder / path).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("path", FLAT)
+def test_the_released_numbers_come_out_again(made, path):
+    ours, theirs = (pd.read_csv(folder / path) for folder in (made, paths.REPORT))
+    assert set(theirs) <= set(ours)
+    kept = [name for name in theirs if not name.startswith(TIMED)]
+    pd.testing.assert_frame_equal(ours[kept], theirs[kept], check_exact=True)
+
+
+def test_a_table_that_differs_or_lacks_is_named(made, tmp_path):
+    assert set(compare_tables(made, made).values()) == {"equal"}
+    (tmp_path / "tables").mkdir()
+    for path in FLAT[:3]:
+        (tmp_path / path).write_bytes((made / path).read_bytes())
+    with (tmp_path / "tables" / "table2.csv").open("a") as file:
+        file.write("more\n")
+    states = {"confusion.csv": "differs", "results.csv": "equal", "table1.csv": "equal"}
+    assert compare_tables(tmp_path, made) == states | {"table2.csv": "differs"}
+
+
+def command(*arguments):
+    return run_all.run(run_all.parse_arguments(["--from-released", *map(str, arguments)]))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_command_makes_the_report_from_the_records_alone(
+    made, tmp_path, monkeypatch, capsys, same
+):
+    report = tmp_path / "report"
+    (report / "tables").mkdir(parents=True)
+    (report / "records").symlink_to(paths.REPORT / "records")
+    (report / "results.csv").write_text("a\n1\n")
+
+    def make_pages(job, status):  # stands for notebooks and pages, which have tests of their own
+        assert {config.seed for config in job.shown} >= {0, 1, 2, 3, 4}
+        make_report.files.write(job.output, "results.csv", b"a\n1\n" if same else b"a\n2\n")
+
+    monkeypatch.setattr(paths, "REPORT", report)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(make_report, "make_pages", make_pages)
+    assert command("--output", tmp_path / "out") == (0 if same else 1)
+    told, place = capsys.readouterr().out.splitlines()
+    assert told == f"results.csv {'equal' if same else 'differs'}"
+    assert place == str(tmp_path / "out" / "index.html")
+    ours = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.json")}
+    assert ours == {path.relative_to(report) for path in (report / "records").rglob("*.json")}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_nothing_to_rebuild_from_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REPORT", tmp_path)
+    with pytest.raises(UserError, match="no seed with all models"):
+        command("--output", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
