@@ -108,11 +108,8 @@ def test_what_is_done_is_stored_and_what_fails_is_named(configs, tmp_path):
 
 # --- a cluster that exists already ---
 
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(Path(__file__).parent),
-}
+HERE = str(Path(__file__).parent)
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONPATH": HERE}
 NO_SOURCES = "from fmnist_lib.data import obtain\nobtain.SOURCES.clear()\n"
 OTHER_TORCH = (
     "from fmnist_lib.execution import remote\nremote.package_version = lambda name: '0.1'\n"
@@ -166,59 +163,47 @@ def place(tmp_path):
     place.close()
 
 
-def run(place, configs, on_epoch=ignore):
-    runs = run_many(configs, jobs=1, on_epoch=on_epoch, scheduler=place.address)
-    return {config.name: outcome for config, outcome in runs}
+ADDRESSES = {
+    None: ("tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1", "tls://far:8786"),
+    "--trust-network": ("tcp://10.0.0.1:8786", "tcp://far.example:1", "tcp://127.0.0.1.far:8786"),
+    "is no address": ("far:8786", "tcp://far", "inproc://1", "tcp://[::1", "", "x", "tcp://a:b"),
+}
 
 
-def digests(outcomes):
-    return {name: output.record.result_digest for name, output in outcomes.items()}
-
-
-def in_this_process(configs):
-    return {config.name: run_experiment(config).record.result_digest for config in configs}
-
-
-def test_a_scheduler_is_on_this_machine_or_encrypted_or_trusted():
-    for address in ("tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1", "tls://far:8786"):
-        check_address(address)
-    for address in ("tcp://10.0.0.1:8786", "tcp://far.example:8786", "tcp://127.0.0.1.far:8786"):
-        with pytest.raises(UserError, match="--trust-network"):
-            check_address(address)
-        check_address(address, trust_network=True)
-
-
-@pytest.mark.parametrize("address", ["far:8786", "tcp://far", "inproc://1", "tcp://[::1", "", "x"])
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(UserError, match="is no address"):
-        check_address(address, trust_network=True)
+@pytest.mark.parametrize(("fault", "address"), [(f, a) for f in ADDRESSES for a in ADDRESSES[f]])
+def test_a_scheduler_is_on_this_machine_or_encrypted_or_trusted(fault, address):
+    for trust_network in (False, True):
+        if fault is None or (trust_network and fault == "--trust-network"):
+            check_address(address, trust_network=trust_network)
+        else:
+            with pytest.raises(UserError, match=fault):
+                check_address(address, trust_network=trust_network)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr("fmnist_lib.execution.remote.TIMEOUT_SECONDS", 0.5)
-    with (
-        pytest.raises(UserError, match="no answer from tcp:"),
-        connect("tcp://127.0.0.1:1"),
-    ):
-        pass
+    with pytest.raises(UserError, match="no answer from tcp:"):
+        connect("tcp://127.0.0.1:1").__enter__()
 
 
 def test_two_workers_give_what_one_process_gives(place):
-    """One of them has no data and cannot get any: the client sends it."""
+    """One of them has no data and cannot get any; it is killed once there is another."""
     configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(4)]
     empty = place.folder / "empty"
     first = place.worker(preload=NO_SOURCES, FMNIST_DATA=str(empty))
-    epochs = []
+    epochs, found = [], {}
 
     def on_epoch(name, row):
-        if not epochs:
-            place.worker()  # late
         epochs.append(name)
+        if len(epochs) == 1:
+            place.worker()
+            first.kill()
 
-    assert digests(run(place, configs, on_epoch)) == in_this_process(configs)
-    assert len(list((empty / "FashionMNIST" / "raw").glob("*-ubyte"))) == 4
-    assert len(epochs) == sum(config.max_epochs for config in configs)
-    assert first.poll() is None
+    for config, output in run_many(configs, jobs=1, on_epoch=on_epoch, scheduler=place.address):
+        found[config.name] = output.record.result_digest
+    assert found == {c.name: run_experiment(c).record.result_digest for c in configs}
+    assert set(epochs) == set(found)
+    assert len(list((empty / "FashionMNIST" / "raw").glob("*-ubyte"))) == 4  # the client sent it
 
 
 def stay_a_while(config, call):
@@ -269,21 +254,6 @@ def test_another_version_is_refused_by_name(place, capsys, when, options, preloa
 
 
 @pytest.mark.long
-def test_a_killed_workers_run_moves_and_comes_out_the_same(place):
-    config = make_config(model="lenet5", **TINY)
-    first, killed = place.worker(), []
-
-    def on_epoch(name, row):
-        if not killed:
-            killed.append(name)
-            place.worker()
-            first.kill()
-
-    assert digests(run(place, [config], on_epoch)) == in_this_process([config])
-    assert killed
-
-
-@pytest.mark.long
 def test_a_killed_scheduler_loses_nothing_that_was_finished(place, tmp_path, monkeypatch):
     configs = [make_config(model="lenet5", seed=seed, **TINY) for seed in range(3)]
     store = RunStore(tmp_path / "store")
@@ -307,13 +277,13 @@ def test_a_caller_that_stops_takes_the_rest_back(place):
     runs = run_many(configs, jobs=1, on_epoch=ignore, scheduler=place.address)
     next(runs)
     runs.close()
+
+    def at_work(client):
+        executing = client.run(lambda dask_worker: len(dask_worker.state.executing))
+        return any(client.processing().values()) or any(executing.values())
+
     with Client(place.address) as client:
         deadline = time.monotonic() + 60
-        while any(client.processing().values()) and time.monotonic() < deadline:
+        while at_work(client) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not any(client.processing().values())
-        executing = client.run(lambda dask_worker: len(dask_worker.state.executing))
-        while any(executing.values()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-            executing = client.run(lambda dask_worker: len(dask_worker.state.executing))
-        assert not any(executing.values())
+        assert not at_work(client)

@@ -34,21 +34,17 @@ def test_seeds(text, seeds):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("fault", "text"),
     [
-        *("", " ", ",", "1,", "a", "-1", "1-", "4-0", "1.5", "1e3", "0x1", "1;2", "0-4-7"),
-        *("4294967296", "9" * 5000),
+        *(("cannot read", text) for text in ("", " ", ",", "1,", "a", "-1", "1-", "4-0", "1.5")),
+        *(("cannot read", text) for text in ("1e3", "0x1", "1;2", "0-4-7", "4294967296")),
+        ("cannot read", "9" * 5000),
+        *(("too many", text) for text in ("0-1000", "0-4294967295", "0-599,700-1200")),
     ],
     ids=lambda text: repr(text[:12]),
 )
-def test_seeds_that_make_no_sense(text):
-    with pytest.raises(UserError, match=r"^seeds: cannot read .*; allowed: e\.g\. 0 or 0-4,7$"):
-        parse_seeds(text)
-
-
-@pytest.mark.parametrize("text", ["0-1000", "0-4294967295", "0-599,700-1200"])
-def test_more_seeds_than_a_plan_has_room_for(text):
-    with pytest.raises(UserError, match=r"^seeds: too many by '.*'; allowed: 1000 at once$"):
+def test_seeds_that_make_no_sense_or_are_more_than_a_plan_has_room_for(fault, text):
+    with pytest.raises(UserError, match=f"^seeds: {fault} .*; allowed: "):
         parse_seeds(text)
 
 

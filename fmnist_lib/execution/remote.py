@@ -5,7 +5,6 @@ Dask's messages are pickled: whoever reaches a scheduler can run code on all of 
 
 import asyncio
 import atexit
-import ipaddress
 import logging
 import platform
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,10 +52,6 @@ LOCAL = {
     },
     "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a busy worker
 }
-
-
-class MismatchError(Exception):
-    """A worker is not what the runs need; the message names it and says in what it differs."""
 
 
 class RunStoppedError(Exception):
@@ -181,28 +177,21 @@ def reason_of(error: BaseException) -> str:
 
 def check_address(address: str, *, trust_network: bool = False) -> None:
     """Raise `UserError` for what is no scheduler's address, or open to strangers."""
-    try:
+    usable = local = False
+    with suppress(ValueError):
         parts = urlsplit(address)
+        local = parts.hostname == "localhost"
         usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-    except ValueError:
-        usable = False
+        local |= ip_address(parts.hostname).is_loopback
     if not usable:
         raise UserError(
             f"scheduler: {address!r} is no address; allowed: tcp://host:port, tls://host:port"
         )
-    if parts.scheme == "tcp" and not trust_network and not is_loopback(parts.hostname):
+    if parts.scheme == "tcp" and not trust_network and not local:
         raise UserError(
             f"scheduler: {address} is neither encrypted nor on this machine, so that others could "
             "run code here; allowed: tls://…, or --trust-network where nobody else is"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine's own, not seen from beyond."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager
@@ -223,7 +212,7 @@ def connect(address: str) -> Iterator[Client]:
                     say(f"refused the worker {worker}: {problem}")
             try:
                 client.register_plugin(Gate(expected, call), name=call)
-            except MismatchError as error:  # it joined just now
+            except RuntimeError as error:  # of a worker that joined just now
                 say(str(error))
             if not client.scheduler_info(n_workers=-1)["workers"]:
                 say(f"waiting for workers at {address}")
@@ -255,7 +244,7 @@ def difference(found: dict[str, str] | Exception, expected: dict[str, str]) -> s
 
 @dataclass
 class Gate(WorkerPlugin):
-    """Lets a worker join if its software is ours; else raises `MismatchError`, told to the client.
+    """Lets a worker join if its software is ours; else the client is told in what it differs.
 
     It speaks up while it is unpickled, since a worker shrugs off errors of a plugin's `setup` but
     does not start with one that it cannot read.
@@ -270,7 +259,7 @@ class Gate(WorkerPlugin):
         if problem := difference(describe_software(worker), self.expected):
             message = f"refused the worker {worker.address}: {problem}"
             worker.log_event(self.topic, message)
-            raise MismatchError(message)
+            raise RuntimeError(message)
 
 
 def say(line: str) -> None:

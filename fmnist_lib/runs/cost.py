@@ -66,8 +66,7 @@ def measure_costs(
     The models take turns of a few seconds, at least two each, so that a slow stretch of the machine
     falls on all of them. What a virtual machine's neighbours take shows in no figure of its own: a
     product of fixed matrices, timed around every block, tells how fast the machine was just then.
-    Nothing else may run meanwhile; the caller sees to that. `on_round` is told the number of each
-    round, counted from 1, before it starts.
+    The caller sees to it that nothing else runs. `on_round` is told each round's number, from 1.
     """
     loop.keep_freed_memory()
     loop.exact_arithmetic()
@@ -120,12 +119,12 @@ class Timing:
 
         machine, process = psutil.cpu_times_percent, psutil.Process()
         machine(), process.cpu_percent()  # from here on
-        rulers = [self.measure_ruler()]
+        before = seconds_of(self.multiply)
         train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
-        rulers.append(self.measure_ruler())
+        between = seconds_of(self.multiply)
         test = seconds_of(lambda: loop.evaluate(self.model, self.parts.test))
         single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]
-        rulers.append(self.measure_ruler())
+        after = seconds_of(self.multiply)
         used, own = machine(), process.cpu_percent() / psutil.cpu_count()
         steal = getattr(used, "steal", 0.0)
         others = 100 - used.idle - getattr(used, "iowait", 0.0) - steal - own
@@ -134,25 +133,21 @@ class Timing:
             inference_ms=1000 * test * TESTED / len(self.parts.test[1]),
             latency_ms=1000 * statistics.median(single),
             latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
-            ruler_ms=tuple(1000 * seconds for seconds in rulers),
+            ruler_ms=(1000 * before, 1000 * between, 1000 * after),
             others_percent=max(0.0, others),
             steal_percent=steal,
         )
 
-    @torch.no_grad()
     def classify_one(self) -> None:
         """Classify a single image; the model is in eval mode."""
-        self.model(self.parts.train[0][:1]).argmax().item()
+        with torch.no_grad():
+            self.model(self.parts.train[0][:1]).argmax().item()
 
-    def measure_ruler(self) -> float:
-        """Return the seconds that some products of matrices take, pure arithmetic."""
-
-        def multiply() -> None:
-            for _ in range(8):
-                product = self.matrix @ self.matrix
-            product[0, 0].item()  # a GPU is only then done
-
-        return seconds_of(multiply)
+    def multiply(self) -> None:
+        """Multiply matrices of a fixed size, some 30 ms of pure arithmetic: the ruler."""
+        for _ in range(8):
+            product = self.matrix @ self.matrix
+        product[0, 0].item()  # a GPU is only then done
 
 
 def seconds_of(action: Callable[[], object]) -> float:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,9 +22,8 @@ from fmnist_lib.runs.record import Environment
 PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
 TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
-JUDGES = ("claims", "intervals", "judging", "paired", "rules")
-RULES = ("claims", *(f"reporting/{name}.py" for name in JUDGES))
-"""The files that judge claims, likewise."""
+RULES = ("claims", *(f"results/{name}.py" for name in ("statistics", "tables", "times")))
+"""Those that judge claims: a record tells under which rules it began."""
 
 STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
 
@@ -52,7 +50,7 @@ def describe_environment() -> Environment:
         dirty=None if status is None else bool(status),
         code_sha256=code_sha256(),
         data_sha256=DATA_SHA256,
-        rules_sha256=rules_sha256(),
+        rules_sha256=digest_of_code(*RULES),
         started=started,
         finished=started,
     )
@@ -112,19 +110,13 @@ def usable_cores() -> int:
     return cpu_count()
 
 
-@cache
 def code_sha256() -> str:
     """Return one digest over the code that a run's numbers can depend on."""
-    return digest_of_code(TRAINING_CODE)
+    return digest_of_code(*TRAINING_CODE)
 
 
 @cache
-def rules_sha256() -> str:
-    """Return one digest over the rules that judge claims: a record tells under which it began."""
-    return digest_of_code(RULES)
-
-
-def digest_of_code(parts: Sequence[str]) -> str:
+def digest_of_code(*parts: str) -> str:
     """Return one digest over what files and folders below `fmnist_lib/` define.
 
     Over definitions, not bytes: comments, docstrings, imports, layout and the file in which a
@@ -136,15 +128,15 @@ def digest_of_code(parts: Sequence[str]) -> str:
             tree = ast.parse(file.read_text("utf-8"))
             for node in ast.walk(tree):
                 if isinstance(body := getattr(node, "body", None), list):
-                    node.body = [statement for statement in body if defines(statement)]
+                    node.body = [statement for statement in body if not is_silent(statement)]
             definitions += map(ast.unparse, tree.body)  # a dump differs from Python to Python
     return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
 
 
-def defines(statement: ast.stmt) -> bool:
-    """Return whether a statement is more than an import or a docstring."""
+def is_silent(statement: ast.stmt) -> bool:
+    """Return whether a statement is an import or a docstring."""
     is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return not (is_text or isinstance(statement, ast.Import | ast.ImportFrom))
+    return is_text or isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 @cache
