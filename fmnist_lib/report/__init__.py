@@ -1,0 +1,1 @@
+"""How results become something to read: sentences, tables, figures, and the page of them."""

@@ -1,0 +1,7 @@
+"""Frames of `results` become figures, one function each; `save` gives a figure's files."""
+# ruff: noqa: F401
+
+from .classes import calibration, class_heat, confusion_multiples, images_grid
+from .compare import against_paper, overview, pareto, patience_gains
+from .curves import accuracy_curves, learning_curves, loss_curves, time_per_epoch
+from .style import save

@@ -1,0 +1,148 @@
+"""Models against each other and against the paper, from `results.tables.models_frame`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fmnist_lib.report.figures import style
+from fmnist_lib.results.columns import heading
+
+_COSTS = ("parameters", "macs", "train_seconds")
+_ASIDE = 0.035  # of an axis: how far right the paper's point is where its cost is the same as ours
+_FRONT = {"color": "#808080", "linewidth": 1, "label": "_front"}
+_FRONTS = {"our Pareto front": (5, 2), "the paper's Pareto front": (1, 1.5)}  # dashes
+_RUN = {"linestyle": "none", "marker": "|", "markersize": 6, "markeredgewidth": 1}
+_SHORTER = {"linestyle": "none", "marker": "|", "markersize": 11, "markeredgewidth": 1.6}
+
+
+@style.styled
+def overview(models: pd.DataFrame) -> Figure:
+    """Test accuracy against MACs, ours and the paper's: the report's first picture."""
+    figure = style.blank(3.4, width=4.6)
+    axes = figure.subplots()
+    _draw_points(axes, models, "macs")
+    axes.set_xlim(right=1.6 * axes.get_xlim()[1])  # room for a name
+    axes.set(xlabel=f"{heading('macs')} per image, log scale", ylabel=heading("test_accuracy"))
+    style.legend(figure, _both(models))
+    _name_points(axes, models)
+    return figure
+
+
+@style.styled
+def pareto(models: pd.DataFrame) -> Figure:
+    """Test accuracy against three costs, with the best that is to be had up to each cost."""
+    figure = style.blank(3.4)
+    panels = figure.subplots(1, len(_COSTS), sharey=True)
+    for axes, cost in zip(panels, _COSTS, strict=True):
+        both = _draw_points(axes, models, cost)
+        for points, dashes in zip(both, _FRONTS.values(), strict=True):
+            points = points[np.lexsort((-points[:, 1], points[:, 0]))]
+            before = np.append(-np.inf, np.fmax.accumulate(points[:-1, 1]))
+            front = points[points[:, 1] > before].T
+            axes.plot(*front, **_FRONT, dashes=dashes, drawstyle="steps-post")
+        axes.set_xlabel(heading(cost))
+    panels[0].set_ylabel(heading("test_accuracy"))
+    fronts = {words: [_FRONT | {"dashes": dashes}] for words, dashes in _FRONTS.items()}
+    style.legend(figure, _both(models) | fronts, ncols=4)
+    names = {style.title_of(model): [style.mark(model)] for model in models.index}
+    style.legend(figure, names, side="lower", ncols=6, handlelength=1)
+    return figure
+
+
+def _both(models: pd.DataFrame) -> style.Explained:
+    ours, theirs = style.marks(models.index), style.marks(models.index, fill="white")
+    return {"these runs, 95 % interval": ours, "the paper": theirs}
+
+
+def _draw_points(axes: Axes, models: pd.DataFrame, cost: str) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy against a cost, ours and the paper's; returns both as drawn, (models, 2)."""
+    timed = cost == "train_seconds"
+    theirs = ["train_seconds_paper" if timed else cost, "test_accuracy_paper"]
+    ours, theirs = (np.array(models[pair], float) for pair in ([cost, "test_accuracy"], theirs))
+    style.log_axis(axes, [*ours[:, 0], *theirs[:, 0]], short=not timed)
+    low, high = axes.get_xlim()
+    theirs[:, 0] *= 1 if timed else (high / low) ** _ASIDE
+    for model, here, there in zip(models.index, ours, theirs, strict=True):
+        axes.plot(*np.transpose([here, there]), color=style.FAINT, linewidth=1)
+        style.draw_interval(axes, model, here, models.test_accuracy[model].interval)
+        style.draw_interval(axes, model, there, fill="white")
+    return ours, theirs
+
+
+def _name_points(axes: Axes, models: pd.DataFrame) -> None:
+    """Write each model's name by its point: the nearest place where it covers no mark or name."""
+    figure = axes.get_figure()
+    figure.draw_without_rendering()
+    point = figure.dpi / 72  # in pixels
+    taken = [line.get_window_extent().padded(3 * point) for line in axes.lines]
+    for model, row in models.iterrows():
+        at = {"xy": (row.macs, row.test_accuracy), "textcoords": "offset points"}
+        look = {"ha": "center", "va": "center", "color": style.LOOKS[model].ink}
+        label = axes.annotate(style.title_of(model), xytext=(0, 0), **at, **look, in_layout=False)
+        own = label.get_window_extent()
+        beside = 8 + own.width / point / 2
+        places = [(x, y) for x in (beside, -beside, 0) for y in range(-60, 61, 3)]
+        boxes = [own.translated(x * point, y * point) for x, y in places]
+        inside = axes.bbox.count_contains  # how many corners
+        faults = [box.count_overlaps(taken) - inside(box.corners()) for box in boxes]
+        best = min(range(len(places)), key=lambda n: (faults[n], abs(places[n][1])))
+        label.set_position(places[best])
+        taken.append(boxes[best].padded(point))
+
+
+@style.styled
+def against_paper(models: pd.DataFrame, margin: float = 1.5) -> Figure:
+    """Test accuracy, ours minus the paper's, with our interval, and a band of `margin` points."""
+    figure = style.blank(1.0 + 0.42 * len(models))
+    axes = figure.subplots()
+    band = {"color": "#f0f0f0"}
+    axes.axvspan(-margin, margin, **band, linewidth=0)
+    _draw_rows(axes, models.test_accuracy, models.test_accuracy_paper)
+    axes.set_xlabel("Test accuracy, ours − the paper's (points)")
+    within = {f"within {margin:g} points": [band | {"linewidth": 9}]}
+    style.legend(figure, _explained(models.test_accuracy) | within)
+    return figure
+
+
+@style.styled
+def patience_gains(models: pd.DataFrame) -> Figure:
+    """What a longer patience costs and adds: epochs trained at both, and the gain in accuracy."""
+    figure = style.blank(1.1 + 0.36 * len(models))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for place, (model, row) in enumerate(models.iterrows()):
+        colour = style.LOOKS[model].colour
+        left.plot([row.epochs, row.epochs_long], [place] * 2, color=colour, linewidth=1.2)
+        left.plot(row.epochs, place, color=colour, **_SHORTER)
+        left.plot(row.epochs_long, place, **style.mark(model))
+    style.name_rows(left, models.index)
+    left.set(xlabel=heading("epochs"), xlim=(0, None))
+    _draw_rows(right, models.gain, dict.fromkeys(models.index, 0))
+    right.set_xlabel("Gain in test accuracy (points)")
+    shorter = {"epochs at the shorter patience": [{"color": style.QUIET, **_SHORTER}]}
+    style.legend(figure, _explained(models.gain) | shorter)
+    return figure
+
+
+def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None:
+    """Each model's Value less a number: interval, its runs as strokes below, the number beside."""
+    axes.axvline(0, color=style.QUIET, linewidth=0.8)
+    for place, (model, value) in enumerate(values.items()):
+        drawn = (float(value), *value.interval, *value.parts.values())
+        number, low, high, *runs = (each - less[model] for each in drawn)
+        style.draw_interval(axes, model, (number, place), (low, high), level=True)
+        look = _RUN | {"color": style.LOOKS[model].colour, "label": f"_runs-{model}"}
+        if len(runs) > 1:
+            axes.plot(runs, [place + 0.28] * len(runs), **look)
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        look = {"ha": "right", "va": "center", "annotation_clip": False}
+        axes.annotate(f"{number:+.2f}".replace("-", "−"), (1, place), (38, 0), **at, **look)
+    style.name_rows(axes, values.index)
+
+
+def _explained(values: pd.Series) -> style.Explained:
+    run = {"one run": [{"color": style.QUIET, **_RUN}]}
+    several = any(len(value.parts) > 1 for value in values)
+    return {"mean, 95 % interval": style.marks(values.index)} | (run if several else {})

@@ -1,0 +1,194 @@
+"""The look of every figure, and the files it becomes; without pyplot and its global state."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
+
+from fmnist_lib.models import MODELS
+
+WIDTH = 7.0  # inches; shown at 160 to 180 mm, so that 9 pt stays above 8 pt
+SMALL = 9.0  # points, the least size of any text
+INK = "#222222"
+QUIET = "#595959"  # of what explains the data; contrast on white 7:1
+FAINT = "#c4c4c4"  # of what joins or bounds the data
+
+
+class Look(NamedTuple):
+    """How one model is drawn, in every figure."""
+
+    colour: str
+    ink: str  # of its name: the colour as dark as a contrast of 4.5:1 on white needs
+    marker: str
+    size: float  # of the marker, in points; so that all look equally large
+    dashes: tuple[float, ...]  # on, off, ... in line widths; empty: a solid line
+
+
+# Okabe and Ito's colours (Color Universal Design, 2008) with a dark brown in the place of those too
+# pale for a line on white: each has a contrast of 3:1 or more there, and any two stay apart for
+# the three kinds of colour blindness. Marker and line style say the same without colour.
+LOOKS = {
+    "lenet5": Look("#222222", "#222222", "s", 5.5, (1, 1)),
+    "resnet_mini": Look("#0072b2", "#0072b2", "o", 6, ()),
+    "densenet_tiny": Look("#d55e00", "#c15500", "^", 6.5, (5, 1.5)),
+    "mobilenet_lite": Look("#009e73", "#008561", "D", 5.5, (5, 1.5, 1, 1.5)),
+    "vit_tiny": Look("#cc79a7", "#a36185", "v", 6.5, (3, 1)),
+    "baseline_cnn": Look("#5d3a00", "#5d3a00", "P", 8, (8, 2)),
+}
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere, and has → and ±
+    "font.size": SMALL,
+    "text.color": INK,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "figure.labelsize": SMALL,
+    "axes.edgecolor": "#808080",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "legend.borderaxespad": 0,
+    "legend.columnspacing": 1.4,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "fmnist",  # ids in the file follow from the content alone
+}
+
+Arguments = ParamSpec("Arguments")
+Pair = Sequence[float]
+Explained = Mapping[str, Sequence[Mapping[str, Any]]]  # what a legend says → looks of lines, marks
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Make a drawing function draw in this style, and lay its figure out for good."""
+
+    @wraps(draw)
+    def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with matplotlib.style.context(["default", _SETTINGS]):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            return figure
+
+    return inside
+
+
+def blank(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, in inches; what is put on it is laid out once it is drawn."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.05))
+
+
+def small_multiples(models: Sequence[str], each: float, more: float) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel a model, all with the same axes: `each` high, and `more` in all."""
+    across = {1: 1, 2: 2, 4: 2}.get(len(models), 3)
+    down = -(-len(models) // across)
+    figure = blank(each * down + more)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, model in zip(grid, models, strict=False):
+        axes.set_title(title_of(model), color=LOOKS[model].ink)
+    for axes in grid[len(models) - across : len(models)]:
+        axes.tick_params(labelbottom=True)
+    for axes in grid[len(models) :]:
+        axes.set_visible(False)
+    return figure, list(grid[: len(models)])
+
+
+def save(figure: Figure) -> dict[str, bytes]:
+    """A figure's files by kind: `svg` (text as paths) and `png` (150 dots per inch).
+
+    The same figure gives the same bytes. In the SVG an artist's id `title:…` becomes the title that
+    browsers show over it; groups have no other ids, so that several figures can stand in one page.
+    """
+    made = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    files = {kind: io.BytesIO() for kind in made}
+    with matplotlib.style.context(["default", _SETTINGS]):
+        for kind, metadata in made.items():
+            figure.savefig(files[kind], format=kind, dpi=150, metadata=metadata)
+    svg = re.sub(rb'<g id="title:([^"]*)">', rb"<g><title>\1</title>", files["svg"].getvalue())
+    return {"svg": re.sub(rb'<g id="[^"]*"', b"<g", svg), "png": files["png"].getvalue()}
+
+
+def title_of(model: str) -> str:
+    """A model's name as a reader knows it."""
+    return MODELS[model].title
+
+
+def mark(model: str, *, scale: float = 1, fill: str = "") -> dict[str, Any]:
+    """How a model's point is drawn; with a `fill` it is hollow: the paper's."""
+    look = LOOKS[model]
+    return {
+        "marker": look.marker,
+        "markersize": scale * look.size,
+        "color": look.colour,
+        "markerfacecolor": fill or look.colour,
+        "markeredgecolor": look.colour if fill else "white",  # stands out on lines
+        "markeredgewidth": 1.2 if fill else 0.6,
+        "linestyle": "none",
+        "zorder": 4,
+    }
+
+
+def marks(models: Iterable[str], **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """The marks of the first three models, for what a legend says of all; options as `mark`'s."""
+    return [mark(model, **options) for model in list(models)[:3]]
+
+
+def legend(figure: Figure, explained: Explained, *, side: str = "upper", **options: Any) -> None:  # noqa: ANN401
+    """Explanations above or below a figure: text → how the lines and marks it explains look."""
+    figure.legend(
+        [tuple(Line2D([], [], **look) for look in looks) for looks in explained.values()],
+        list(explained),
+        loc=f"outside {side} left",
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.4)},
+        **{"ncols": 3, **options},
+    )
+
+
+def log_axis(axes: Axes, values: Iterable[float], *, short: bool = False) -> None:
+    """A level logarithmic axis around what is a number, `short` with k and M; it has a tick."""
+    known = [float(value) for value in values if value > 0] or [1.0]
+    low, high = min(known) / 1.6, 1.6 * max(known)
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    ticks = [step * 10.0**power for power in range(-6, 12) for step in steps]
+    axes.set(xscale="log", xlim=(low, high), xticks=[tick for tick in ticks if low < tick < high])
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if short else StrMethodFormatter("{x:,g}"))
+    axes.minorticks_off()
+
+
+def name_rows(axes: Axes, models: Sequence[str], first: float = 0) -> None:
+    """One level row a model, the first on top, with its name at the left."""
+    axes.set_yticks([first + place for place in range(len(models))], map(title_of, models))
+    for tick, model in zip(axes.yaxis.get_major_ticks(), models, strict=True):
+        tick.label1.set_color(LOOKS[model].ink)
+    axes.set_ylim(first + len(models) - 0.5, first - 0.5)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_interval(
+    axes: Axes, model: str, at: Pair, ends: Pair = (), *, level: bool = False, fill: str = ""
+) -> None:
+    """A model's mark with a line between two ends, upright or level, where these are numbers."""
+    (centre, text), whose = (at[0 if level else 1], ""), "paper" if fill else "ours"
+    if len(ends) and all(map(math.isfinite, ends)):
+        line = (ends, [at[1]] * 2) if level else ([at[0]] * 2, ends)
+        look = {"color": LOOKS[model].colour, "linewidth": 1.2}
+        axes.plot(*line, **look, label=f"_{whose}-interval-{model}")
+        text = f" ({ends[0]:,.4g} to {ends[1]:,.4g})"
+    (point,) = axes.plot(*at, **mark(model, fill=fill), label=f"_{whose}-{model}")
+    point.set_gid(f"title:{title_of(model)}: {centre:,.4g}{text}")
