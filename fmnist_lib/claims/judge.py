@@ -183,14 +183,14 @@ def agreement(results: Results) -> SimpleNamespace:
             rows.append([row.title, heading(measure), ours, theirs, next_run, inside])
     columns = ["title", "measure", "ours", "paper", "next_run", "inside"]
     rho, p = statistics.rank_correlation(models.test_accuracy, models.test_accuracy_paper)
-    apart = models.difference.map(abs)
+    apart = models.difference.astype(float).abs()
     return SimpleNamespace(
         rows=pd.DataFrame(rows, columns=columns, dtype=object),
         outside=SimpleNamespace(**outside),
         rho=rho,
         p=p,
         limit=setting(AGREEMENT_POINTS),
-        within=value(int((apart <= AGREEMENT_POINTS).sum()), *apart),
-        models=value(len(models), *apart),
-        farthest=tables.namespace(models)[apart.astype(float).idxmax()],
+        within=value(int((apart <= AGREEMENT_POINTS).sum()), *models.difference),
+        models=value(len(models), *models.difference),
+        farthest=tables.namespace(models)[apart.idxmax()],
     )

@@ -10,7 +10,6 @@ from math import hypot, inf, nan
 
 import numpy as np
 from scipy import optimize, stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fmnist_lib.results.value import Interval, Value, value
@@ -165,8 +164,15 @@ def _of_mean(numbers: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values, in the same order."""
-    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+    """Holm's corrected p-values, in the same order (Scandinavian Journal of Statistics 6, 1979).
+
+    Not by statsmodels, which collects all garbage at every call: half a second, a hundred times.
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected.tolist()
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[Value, Value]:

@@ -1,1 +1,0 @@
-"""From records to a report: tables, figures, sentences, pages. Nothing here trains."""
