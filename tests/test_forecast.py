@@ -92,10 +92,6 @@ def test_without_a_watcher_there_is_a_line_now_and_then(configs, monkeypatch):
     line = sys.stderr.getvalue().splitlines()[-1]
     assert line.startswith("0/2 runs, about ")
     assert line.endswith(" left: ViT-Tiny seed 1 epoch 3, 83.0 %")
-
-
-def test_a_line_names_few_of_many_runs(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
     many = [make_config(model="lenet5", seed=seed) for seed in range(24)]
     with Progress(many) as progress:
         for config in many:
@@ -106,6 +102,8 @@ def test_a_line_names_few_of_many_runs(monkeypatch):
 
 def test_a_terminal_shows_one_bar_over_all_runs(configs, small_run, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    with Progress([]):
+        assert sys.stderr.getvalue() == ""
     with Progress([small_run.record.config, *configs]) as progress:
         progress.epoch(configs[1].name, row(3))
         for epoch in (1, 50, 99):  # more than are expected only make it longer
@@ -118,13 +116,6 @@ def test_a_terminal_shows_one_bar_over_all_runs(configs, small_run, monkeypatch)
     last = shown.split("\r")[-1]
     assert "1/3 runs" in last
     assert "LeNet-5 seed 0 epoch 99, 179.0 %" in last  # still running
-
-
-def test_nothing_to_train_shows_nothing(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with Progress([]):
-        pass
-    assert sys.stderr.getvalue() == ""
 
 
 def test_a_notebook_is_watched_though_it_is_no_terminal(monkeypatch):

@@ -14,7 +14,6 @@ from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import loop
-from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.loop import Parts, Trainer, finish, place_model
 
 RECIPE = {
@@ -27,6 +26,7 @@ RECIPE = {
     "average": 0.9,
     "label_smoothing": 0.1,
 }
+ON_VALIDATION = [{"monitor": "validation_loss", "patience": 9}]
 SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
 NUMBER = 50  # images: two batches of 20 and one of 10
 
@@ -233,15 +233,16 @@ def test_label_smoothing_is_that_of_mixed_targets(part):
 
 
 def test_bf16_trains_near_fp32_and_keeps_its_weights_single(small_data):
-    losses = {}
-    for precision in ("fp32", "bf16"):
-        config = make_config(model="lenet5", precision=precision, max_epochs=2, **SHORT)
-        output = run_experiment(config, data=small_data)
-        losses[precision] = output.record.history[-1].train_loss
-        kinds = {array.dtype for array in output.weights["test_loss-p5"].values()}
-        assert kinds == {np.dtype("float32")}
-    assert losses["bf16"] != losses["fp32"]
-    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    single, low = (
+        run_experiment(
+            make_config(model="lenet5", precision=precision, max_epochs=2, **SHORT), data=small_data
+        )
+        for precision in ("fp32", "bf16")
+    )
+    losses = [output.record.history[-1].train_loss for output in (single, low)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+    kinds = {array.dtype for array in low.weights["test_loss-p5"].values()}
+    assert kinds == {np.dtype("float32")}
 
 
 # --- whole runs
@@ -255,13 +256,7 @@ def test_bf16_trains_near_fp32_and_keeps_its_weights_single(small_data):
         {"optimizer": "sgd", "momentum": 0.9},
         {"average": 0.9, "label_smoothing": 0.1},
         RECIPE,
-        {
-            "protocol": "fold",
-            "fold": 1,
-            "folds": 4,
-            "validation_images": 32,
-            "stops": [{"monitor": "validation_loss", "patience": 9}],
-        },
+        {"protocol": "fold", "fold": 1, "validation_images": 32, "stops": ON_VALIDATION},
         {"protocol": "split", "validation_images": 56, "batch_size": 30},
     ],
     ids=lambda settings: "+".join(settings),
@@ -279,13 +274,7 @@ def test_a_run_that_goes_on_ends_like_one_never_stopped(
 
     with pytest.raises(KeyboardInterrupt):
         run_experiment(config, data=small_data, checkpoints=tmp_path, on_epoch=stop)
-    seen = []
-    resumed = run_experiment(
-        config,
-        data=small_data,
-        checkpoints=tmp_path,
-        on_epoch=lambda row: seen.append(row["epoch"]),
-    ).record
-    assert seen == [2, 3]
-    assert resumed.result_digest == whole.result_digest
-    Checkpoint(tmp_path, config).remove()
+    rows = []
+    given = {"data": small_data, "checkpoints": tmp_path, "on_epoch": rows.append}
+    assert run_experiment(config, **given).record.result_digest == whole.result_digest
+    assert [row["epoch"] for row in rows] == [2, 3]

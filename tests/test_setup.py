@@ -22,18 +22,11 @@ from fmnist_lib.paths import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DEPENDENCIES = [
-    Requirement(text)
-    for text in (
-        *PYPROJECT["project"]["dependencies"],
-        *PYPROJECT["project"]["optional-dependencies"]["dev"],
-    )
-]
-CONDA_NAMES = {
-    "torch": "pytorch",
-    "matplotlib": "matplotlib-base",
-    "playwright": "playwright-python",
-}  # the others are called the same
+PROJECT = PYPROJECT["project"]
+NEEDED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+DEPENDENCIES = [Requirement(text) for text in NEEDED]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # most are called the same
+CONDA_NAMES |= {"playwright": "playwright-python"}
 CONDA_OWN = {"python", "pip", "setuptools", "pango"}
 PANGO = ("libpango-1.0-0", "libpangoft2-1.0-0", "libharfbuzz-subset0")
 
@@ -71,15 +64,12 @@ def test_lock_pins_every_package_by_version_and_hash_each_dependency_within_its_
 
 
 def test_lock_keeps_the_cuda_packages_on_linux():
-    names = [requirement.name for requirement, _ in locked_packages()]
     cuda = [r for r, _ in locked_packages() if re.match(r"(nvidia|cuda|triton)\b", r.name)]
-    assert {"triton", "nvidia-cudnn-cu13"} <= set(names)
-    linux = {"platform_system": "Linux", "sys_platform": "linux", "platform_machine": "x86_64"}
-    for requirement in cuda:
-        assert requirement.marker.evaluate({**linux, "python_full_version": "3.12.0"}), requirement
-        for system, platform in (("Darwin", "darwin"), ("Windows", "win32")):
-            there = {"platform_system": system, "sys_platform": platform}
-            assert not requirement.marker.evaluate(there), requirement
+    assert {"triton", "nvidia-cudnn-cu13"} <= {requirement.name for requirement in cuda}
+    about = {"platform_machine": "x86_64", "python_full_version": "3.12.0"}
+    for system, platform in (("Linux", "linux"), ("Darwin", "darwin"), ("Windows", "win32")):
+        there = {"platform_system": system, "sys_platform": platform, **about}
+        assert {r.marker.evaluate(there) for r in cuda} == {system == "Linux"}
 
 
 def test_conda_environment_is_in_step_with_pyproject():
@@ -90,7 +80,7 @@ def test_conda_environment_is_in_step_with_pyproject():
         name, limits = re.fullmatch(r"([a-z0-9_.-]+)(.*)", line).groups()
         packages[name] = limits
     python = packages["python"].removeprefix("=")
-    assert SpecifierSet(PYPROJECT["project"]["requires-python"]).contains(python)
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python)
     (build,) = map(Requirement, PYPROJECT["build-system"]["requires"])
     assert packages["setuptools"] == str(build.specifier)
     assert {name: limits for name, limits in packages.items() if name not in CONDA_OWN} == {
@@ -156,47 +146,37 @@ def test_clean_spares_what_cost_time_and_distclean_says_what_it_deletes(clone):
 
 
 @needs_make
-def test_a_half_finished_environment_is_built_anew(clone):
+def test_a_half_finished_or_copied_environment_is_built_anew(clone):
     # A Python whose environments have a pip that fails as long as the file `broken` is there.
     script(clone / "pip", '[ "$1" != -m ] || { echo "pip $*" >> calls; ! [ -e broken ]; }')
     python = script(
         clone / "python3",
-        'case "$*" in\n'
-        "  *version_info*) echo 3.12 ;;\n"
-        '  "-m venv"*) echo "$*" >> calls; mkdir -p .venv/bin; cp pip .venv/bin/python ;;\n'
-        "esac",
+        'case "$*" in *version_info*) echo 3.12 ;;\n'
+        '"-m venv"*) echo "$*" >> calls; mkdir -p .venv/bin; cp pip .venv/bin/python ;; esac',
     )
     script(clone / "df", "echo head; echo fs 0 0 99999999 0% /")
     environment = {"PYTHON": str(python), "PATH": f"{clone}{os.pathsep}{os.environ['PATH']}"}
-    calls = clone / "calls"
-    calls.touch()
+    (clone / "calls").touch()
 
-    def make():
-        before = len(calls.read_text().splitlines())
+    def make(status=0):
+        before = len((clone / "calls").read_text().splitlines())
         outcome = run(["make", ".venv/.ready"], clone, **environment)
-        return outcome, calls.read_text().splitlines()[before:]
+        assert (outcome.returncode == 0) is (status == 0), outcome.stdout
+        return (clone / "calls").read_text().splitlines()[before:]
 
     (clone / "broken").touch()
-    outcome, called = make()
-    assert outcome.returncode != 0, outcome.stdout
+    make(status=2)
     assert not (clone / ".venv/.ready").exists()
-
     (clone / "broken").unlink()
-    outcome, called = make()
-    assert outcome.returncode == 0, outcome.stdout
-    assert called[0] == "-m venv --clear .venv"
-    assert "--require-hashes -r requirements.lock" in called[1]
-    assert "--no-deps --no-build-isolation -e ." in called[2]
-
-    assert make()[1] == []  # finished: nothing to do
-
+    new, locked, own = make()
+    assert new == "-m venv --clear .venv"
+    assert "--require-hashes -r requirements.lock" in locked
+    assert "--no-deps --no-build-isolation -e ." in own
+    assert make() == []  # finished: nothing to do
     os.utime(clone / "requirements.lock", (2**32 - 1, 2**32 - 1))
-    _, called = make()
-    assert len(called) == 2  # another list of packages: installed into the same environment
-    assert not any("venv --clear" in call for call in called)
-
+    assert len(make()) == 2  # another list of packages: installed into the same environment
     (clone / ".venv/.ready").write_text("another folder\n")  # copied with its folder
-    assert make()[1][0] == "-m venv --clear .venv"
+    assert make()[0] == new
 
 
 # The machine check
@@ -218,49 +198,32 @@ def machine(tmp_path):
 NOT_A_VENV = 'case "$*" in *version_info*) echo 3.13 ;; *ensurepip*) exit 1 ;; esac'
 NO_PANGO = 'case "$*" in *version_info*) echo 3.12 ;; -) exit 1 ;; esac'
 SMALL = "echo head; echo fs 0 0 3000000 0% /"
-CHECKS = {  # stand-ins (None: missing), the environment, the status, what is said
-    "all there": ({}, {}, 0, []),
-    "two missing": (
-        {"git": None, "python3": None},
-        {},
-        1,
-        ["git is missing", "python3 is missing", "apt-get install git python3 python3-venv\n"],
-    ),
+V = ("2.7", "3.10", "3.15")
+NO_GIT, NO_PYTHON, OLD = {"git": None}, {"python3": None}, "Python {}; 3.11 to 3.14 is needed"
+CHECKS = [  # stand-ins (None: missing), the status, what is said
+    ({}, 0, []),
+    (NO_GIT | NO_PYTHON, 1, ["git is missing", "apt-get install git python3 python3-venv\n"]),
     # Debian's python3 without python3-venv can import venv but not ensurepip.
-    "no venv": ({"python3": NOT_A_VENV}, {}, 1, ["python3 cannot make", "install python3-venv\n"]),
-    "no venv for this one": (
-        {"python3.13": NOT_A_VENV},
-        {"PYTHON": "python3.13"},
-        1,
-        ["python3.13 cannot make virtual environments", "apt-get install python3.13-venv\n"],
-    ),
-    **{
-        f"Python {version}": (
-            {"python3": f"echo {version}"},
-            {},
-            1,
-            [f"Python {version}; 3.11 to 3.14 is needed", "PYTHON=python3.12 make report"],
-        )
-        for version in ("2.7", "3.10", "3.15")
-    },
-    "a small disk": ({"df": SMALL}, {}, 1, ["2 GB of disk are free here"]),
-    "no PDF": ({"python3": NO_PANGO}, {}, 0, [f"apt-get install {' '.join(PANGO)}\n"]),
-}
+    ({"python3": NOT_A_VENV}, 1, ["python3 cannot make", "apt-get install python3-venv\n"]),
+    ({"python3.13": NOT_A_VENV}, 1, ["python3.13 cannot", "apt-get install python3.13-venv\n"]),
+    *(({"python3": f"echo {v}"}, 1, [OLD.format(v), "PYTHON=python3.12 make report"]) for v in V),
+    ({"df": SMALL}, 1, ["2 GB of disk are free here"]),
+    ({"python3": NO_PANGO}, 0, [f"apt-get install {' '.join(PANGO)}\n"]),
+]
 
 
 @needs_sh
-@pytest.mark.parametrize("case", CHECKS)
-def test_the_machine_check_names_what_is_missing_with_one_line_to_install_it(machine, case):
-    changes, environment, status, said = CHECKS[case]
+@pytest.mark.parametrize(("changes", "status", "said"), CHECKS, ids=lambda value: str(value)[:50])
+def test_the_machine_check_names_what_is_missing(machine, changes, status, said):
     for name, text in changes.items():
         (machine / name).unlink() if text is None else script(machine / name, text)
-    shell = shutil.which("sh")
-    command = [shell, str(ROOT / "setup_check.sh")]
-    outcome = run(command, machine, PATH=str(machine), **environment)
+    command = [shutil.which("sh"), str(ROOT / "setup_check.sh")]
+    python = {"PYTHON": "python3.13"} if "python3.13" in changes else {}
+    outcome = run(command, machine, PATH=str(machine), **python)
     assert outcome.returncode == status
     assert all(words in outcome.stdout for words in said)
     assert said or not outcome.stdout
-    if case == "a small disk":  # a concern of a new environment only
+    if "df" in changes:  # a concern of a new environment only
         (machine / ".venv").mkdir()
         (machine / ".venv/.ready").touch()
         assert run(command, machine, PATH=str(machine)).returncode == 0
@@ -281,8 +244,8 @@ def test_system_packages_are_the_same_everywhere(name):
 def test_the_papers_say_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    assert citation["version"] == PYPROJECT["project"]["version"] == fmnist_lib.__version__
-    assert citation["license"] == PYPROJECT["project"]["license"] == "MIT"
+    assert citation["version"] == PROJECT["version"] == fmnist_lib.__version__
+    assert citation["license"] == PROJECT["license"] == "MIT"
     assert licence.startswith("MIT License")
     assert citation["authors"][0]["name"] in licence
     paper, data = citation["references"]

@@ -7,9 +7,9 @@ from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import (
-    CHOSEN,
     PAPER_ACCURACY,
     STUDY,
+    best_of,
     parse_models,
     parse_seeds,
     plan,
@@ -148,8 +148,8 @@ def test_what_a_search_decides_waits_for_it_and_then_takes_the_best():
     assert {(c.model, c.epochs, c.protocol) for c in quick} == {("lenet5", 6, "paper")}
     assert [c.seed for c in quick] == [0, 1, 2]
     assert {c.schedule for c in quick} == {"onecycle"}
-    _, most_accurate = CHOSEN["recipe"]
-    assert most_accurate(records) is records[2]
+    assert best_of(records, quickest=False) is records[2]
+    assert best_of(records[:1], quickest=True) is records[0]  # none is good enough
 
 
 def test_the_papers_accuracies_are_those_of_its_tables():

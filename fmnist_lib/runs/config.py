@@ -190,8 +190,8 @@ def make_config(**settings: Any) -> RunConfig:  # noqa: ANN401, checked by the m
 def one_line(error: ValidationError) -> str:
     """Return the first problem of a pydantic error as `where: what is wrong`."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] not in ("value_error", "missing"):
         message += f", not {first['input']!r}"
-    return f"{where}: {message}" if where else message
+    where = ".".join(map(str, first["loc"]))
+    return " ".join(f"{where}: {message}".removeprefix(": ").split())

@@ -201,10 +201,9 @@ def follow(
     rule: Stop, history: Sequence[EpochRow], weights_sha256: str, predictions: Arrays
 ) -> dict[str, Any]:
     """Return the fields of a rule's `StopResult` that follow from these."""
-    end = EarlyStopping(rule)
+    end, no_model = EarlyStopping(rule), torch.nn.Identity()
     for row in history:
-        known = {n: math.inf if v is None else v for n, v in row.model_dump().items()}
-        end.update(known, torch.nn.Identity())
+        end.update({name: math.inf if v is None else v for name, v in row}, no_model)
     hashes = {"weights_sha256": weights_sha256, "predictions_sha256": digest_arrays(predictions)}
     return {
         "rule": rule,
