@@ -1,6 +1,5 @@
 """`--explain`: the chain behind a number, from the report's own files."""
 
-
 import pytest
 from made_up import ENVIRONMENT, make_cost, make_run
 
@@ -75,13 +74,9 @@ def test_the_chain_behind_a_mean(report):
     assert {"model lenet5", "protocol paper", "learning_rate 0.001"} <= set(settings.split(", "))
     assert lines["commit"] == ["c0ffee, clean", "c0ffee, with uncommitted changes"]
     assert lines["data"] == [ENVIRONMENT.data_sha256]  # what is the same, once
-    assert len(lines["when"]) == len(lines["machine"]) == 2
-
-
-def test_strings_of_a_record_neither_control_the_terminal_nor_begin_a_line(report):
-    text = explain("table1/lenet5/test_accuracy", report)
-    assert "\x1b" not in text
-    assert "A [31mprocessorvalue  100" in text
+    assert lines["machine"][1].startswith(
+        "A [31mprocessorvalue  100, 2 cores"
+    )  # no control, no line
 
 
 def test_a_time_rests_on_its_timing_and_the_papers_on_the_paper(report):
@@ -117,13 +112,6 @@ def test_an_unknown_address_is_one_line_with_what_is_near(report, address, messa
         explain(address, report)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"numbers": '])
-def test_what_is_no_list_of_numbers_is_named(tmp_path, content):
-    (tmp_path / "numbers.json").write_text(content)
-    with pytest.raises(UserError, match=r"numbers\.json: cannot be read"):
-        explain("a/b/c", tmp_path)
 
 
 def test_the_report_asked_for_is_read_else_ones_own_else_the_released(

@@ -7,26 +7,23 @@ from types import SimpleNamespace
 import nbformat
 import pandas as pd
 import pytest
-from made_up import make_cost, make_run
+from made_up import make_cost, make_run, make_turn
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report, released
-from fmnist_lib.commands.job import Job, Report
+from fmnist_lib.commands.job import Job
 from fmnist_lib.commands.make_report import has_cost
 from fmnist_lib.commands.train import find_run, state_of
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution import here
 from fmnist_lib.models import MODELS
-from fmnist_lib.report.files import BUNDLE, MARKER
-from fmnist_lib.runs.config import Stop
+from fmnist_lib.report.files import BUNDLE, MARKER, write
 from fmnist_lib.runs.plans import plan
-from fmnist_lib.runs.record import Turn
 from fmnist_lib.runs.store import RunStore
 
 NUMBER = {"text": "90.00", "value": 90.0, "std": None, "low": None, "high": None, "parts": {}}
-BUSY = {"others_percent": 8.0, "steal_percent": 4.0}
 WHOLE = {"index.html", "numbers.json", "README.md", "results.csv"}
 
 
@@ -34,12 +31,6 @@ def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **o
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
     configs = plan(profile, models=models, seeds=seeds, precision=precision)
     return Job(profile=profile, configs=configs, output=tmp_path / "out", **stores, **options)
-
-
-def turns(number=1, **changes):
-    times = {"train_seconds": 10.0, "inference_ms": 500.0, "latency_ms": 1.0, "latency_ms_p90": 2.0}
-    own = {**times, "ruler_ms": (30.0, 30.0, 30.0), "others_percent": 0.0, "steal_percent": 0.0}
-    return [Turn(**own | changes)] * number
 
 
 def files_of(folder):
@@ -55,7 +46,7 @@ def quick(monkeypatch, smoke_store, tmp_path):
 
     The machine has the smoke runs already; what was executed and timed is noted.
     """
-    done = SimpleNamespace(executed=[], timed=[], turns=turns(), fail={}, parameters={})
+    done = SimpleNamespace(executed=[], timed=[], turns=[make_turn(10.0)], fail={}, parameters={})
 
     def execute(notebooks, folder, parameters, *, jobs):
         done.executed += [notebook.stem for notebook in notebooks]
@@ -65,14 +56,12 @@ def quick(monkeypatch, smoke_store, tmp_path):
             numbers = {f"{notebook.stem}/x": {**NUMBER, "sources": ["paper"]}}
             output = new_output("display_data", {BUNDLE: {"numbers": numbers, "files": files}})
             made = new_notebook(cells=[new_code_cell("x", outputs=[output])])
-            make_report.files.write(
-                folder, f"notebooks/{notebook.name}", nbformat.writes(made).encode()
-            )
+            write(folder, f"notebooks/{notebook.name}", nbformat.writes(made).encode())
         return done.fail
 
     def write_report(notebooks, folder, **front):
         for name in ("index.html", "report.pdf"):
-            make_report.files.write(folder, name, front["date"].encode())
+            write(folder, name, front["date"].encode())
         return SimpleNamespace(warning=None)
 
     def measure(configs, data, *, minutes, on_round):
@@ -155,7 +144,7 @@ def test_a_failed_notebook_ends_it_or_is_told_at_the_end(quick, tmp_path, capsys
 def test_what_lacks_weights_or_was_timed_beside_others_is_noted(quick, tmp_path, capsys):
     for path in paths.RUNS.glob("lenet5*/weights-*"):
         path.unlink()
-    quick.turns = turns(3, **BUSY)
+    quick.turns = [make_turn(10.0, others=8.0, steal=4.0)] * 3
     assert command(tmp_path) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
@@ -198,36 +187,17 @@ def test_a_run_is_cached_released_or_to_train(tmp_path, smoke_store):
     assert state_of(job(tmp_path, force=True), config).endswith("--force asks for it")
 
 
-def test_training_for_another_rule_keeps_the_rules_there_were(tmp_path, smoke_store):
-    (config,) = plan("smoke", models="baseline_cnn")
-    store = RunStore(tmp_path)
-    assert store.with_recorded_rules(config) == config
-    smoke_store.copy(smoke_store.find(config), store)
-    wanted = config.model_copy(update={"stops": (Stop(patience=7),)})
-    assert store.find(wanted) is None
-    assert store.with_recorded_rules(wanted).stops == (Stop(patience=7), Stop())
-
-
 def test_a_timing_counts_in_turns_and_for_a_release_in_many_of_them(tmp_path):
     (config,) = plan("smoke", models="lenet5")
     own, release = job(tmp_path), job(tmp_path, release=True)
     own.store.write_cost(make_cost(config))  # in blocks, as it was done once
     assert not has_cost(own, config)
-    own.store.write_cost(make_cost(config, turns=turns(99)))
+    own.store.write_cost(make_cost(config, turns=[make_turn(10.0)] * 99))
     assert has_cost(own, config)
     assert not has_cost(release, config)
-    own.released.write_cost(make_cost(config, name="before", turns=turns(100)))
+    own.released.write_cost(make_cost(config, name="before", turns=[make_turn(10.0)] * 100))
     assert has_cost(release, config)
     assert not has_cost(job(tmp_path / "other"), config)
-
-
-def test_without_the_device_of_the_runs_there_are_no_times(tmp_path, monkeypatch):
-    monkeypatch.setattr(make_report, "has_device", lambda name: False)
-    monkeypatch.setattr(make_report, "load", None)  # nothing is tried
-    report = Report(tmp_path)
-    configs = plan("smoke", models="lenet5", device="cuda")
-    make_report.measure_missing(job(tmp_path), configs, report)
-    assert [line.partition(":")[0] for line in report.notices] == ["no times of LeNet-5"]
 
 
 # --- a release ---

@@ -12,16 +12,13 @@ from fmnist_lib import paths
 from fmnist_lib.commands import replay
 from fmnist_lib.commands.replay import (
     DIFFERS,
-    EARLY,
     FAILED,
     IDENTICAL,
     PREDICTIONS,
     SO_FAR,
     WITHIN,
-    binomial,
     compare,
     likely_causes,
-    tolerance,
 )
 from fmnist_lib.errors import UserError
 from fmnist_lib.execution import here
@@ -97,12 +94,6 @@ def test_it_says_how_far_from_when_and_why():
     causes = likely_causes(made(), made(environment=graver))
     assert [cause.partition(", ")[0] for cause in causes] == ["data d", "training code c", "CPU x"]
     assert likely_causes(made(), made())[0].startswith("none")
-
-
-def test_tolerances_are_what_two_such_runs_stay_within():
-    assert tolerance([72.0, 72.1, 72.2], EARLY)[0] == pytest.approx(4.3027 * 2**0.5 * 0.1, 1e-4)
-    assert tolerance([72.0, 72.1], EARLY) == EARLY
-    assert binomial(made(), 72.0)[0] == pytest.approx(196 * (2 * 0.72 * 0.28 / 1000) ** 0.5, 1e-4)
 
 
 def test_figures_outside_the_digest_must_agree_too():

@@ -80,7 +80,9 @@ def about_making(records: list[RunRecord | CostRecord]) -> Lines:
     """Return settings, machines, versions, commits and times; what is the same is told once."""
     facts: dict[str, dict[str, None]] = {}
     for record in records:
-        config, place = record.config.model_dump(exclude={"seed", "stops"}), record.environment
+        unused = {"validation_images", "folds"} if record.config.protocol == "paper" else set()
+        config = record.config.model_dump(exclude={"seed", "stops", *unused})
+        place = record.environment
         for label, told in {
             "settings": [f"{name} {what}" for name, what in config.items() if what],
             "machine": [place.cpu, f"{place.cores} cores, {place.threads} in use", place.system],

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-import statistics
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,6 +23,7 @@ from fmnist_lib.report.data_files import data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
 from fmnist_lib.report.page import write_report
 from fmnist_lib.results.load import load_results
+from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
 from fmnist_lib.runs.environment import has_device
@@ -95,8 +95,8 @@ def measure_missing(job: Job, configs: Sequence[RunConfig], report: Report) -> N
         )
         for cost in costs:
             job.store.write_cost(cost)
-        taken = [turn.others_percent + turn.steal_percent for c in costs for turn in c.turns]
-        if (busy := statistics.median(taken)) > BUSY_PERCENT:
+        went = timing({cost.model: cost for cost in costs})
+        if (busy := went["others_percent"] + went["steal_percent"]) > BUSY_PERCENT:
             report.notices.append(
                 f"others took {busy:.0f} % of the machine while models were timed: their times are "
                 "too high; with --force they are measured again"
