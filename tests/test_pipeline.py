@@ -19,7 +19,7 @@ from fmnist_lib.commands.train import find_run, state_of
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution import here
 from fmnist_lib.models import MODELS
-from fmnist_lib.report.files import BUNDLE, MARKER, write
+from fmnist_lib.report.files import BUNDLE, write
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
@@ -153,20 +153,17 @@ def test_what_lacks_weights_or_was_timed_beside_others_is_noted(quick, tmp_path,
     assert "models/lenet5/weights.safetensors" not in files_of(tmp_path / "out")
 
 
-def test_when_every_run_failed_the_report_before_is_left_alone(tmp_path, monkeypatch, capsys):
-    made = job(tmp_path, models="lenet5", keep_going=True)
-    (made.output / "records").mkdir(parents=True)
-    (made.output / "records" / "kept").touch()
-    (made.output / MARKER).touch()
-
-    def fail_all(configs, **options):
-        return ((config, ValueError("no luck")) for config in configs)
-
-    monkeypatch.setattr(here, "run_many", fail_all)
+def test_when_every_run_failed_the_report_before_is_left_alone(
+    quick, tmp_path, monkeypatch, capsys
+):
+    command(tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    failed = [(config, ValueError("no luck")) for config in plan("smoke", models="lenet5")]
+    monkeypatch.setattr(here, "run_many", lambda *_, **__: (pair for pair in failed))
     with pytest.raises(FailedError, match="no run succeeded"):
-        make_report.make_report(made)
-    assert (made.output / "records" / "kept").exists()
+        command(tmp_path, "--keep-going", "--seeds", "7")
     assert "ValueError: no luck" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in before}
 
 
 # --- what becomes of each run, and of each time ---

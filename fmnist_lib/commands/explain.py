@@ -78,18 +78,18 @@ def find_record(address: str, records: dict[str, RunRecord | CostRecord], number
 
 def about_making(records: list[RunRecord | CostRecord]) -> Lines:
     """Return settings, machines, versions, commits and times; what is the same is told once."""
-    facts: dict[str, dict[str, None]] = {}
+    rows = []
     for record in records:
         unused = {"validation_images", "folds"} if record.config.protocol == "paper" else set()
         config = record.config.model_dump(exclude={"seed", "stops", *unused})
         place = record.environment
-        for label, told in {
-            "settings": [f"{name} {what}" for name, what in config.items() if what],
-            "machine": [place.cpu, f"{place.cores} cores, {place.threads} in use", place.system],
-            "versions": [f"{n} {v}" for n, v in {"Python": place.python, **place.packages}.items()],
-            "commit": [place.commit or "unknown", DIRTY[place.dirty]],
-            "data": [place.data_sha256],
-            "when": [f"{place.started} to {place.finished}"],
-        }.items():
-            facts.setdefault(label, {})[", ".join(told)] = None
-    return [(label, text) for label, texts in facts.items() for text in texts]
+        versions = {"Python": place.python, **place.packages}
+        told = {
+            "settings": ", ".join(f"{name} {what}" for name, what in config.items() if what),
+            "machine": f"{place.cpu}, {place.cores} cores; {place.system}",
+            "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+            "commit": f"{place.commit or 'unknown'}, {DIRTY[place.dirty]}",
+            "when": f"{place.started} to {place.finished}",
+        }
+        rows.append(told.items())
+    return [fact for facts in zip(*rows, strict=True) for fact in dict.fromkeys(facts)]

@@ -77,10 +77,7 @@ def make_report(job: Job) -> Report:
 
 
 def measure_missing(job: Job, configs: Sequence[RunConfig], report: Report) -> None:
-    """Time each model that was not, in turns, now that nothing of ours runs beside it.
-
-    A cluster may have trained what this machine lacks the device for: then there are no times.
-    """
+    """Time each model that was not, in turns, now that nothing of ours runs beside it."""
     missing = [config for config in configs if job.force or not has_cost(job, config)]
     titles = ", ".join(MODELS[config.model].title for config in missing)
     if not all(has_device(config.device) for config in missing):

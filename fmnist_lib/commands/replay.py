@@ -34,7 +34,7 @@ QUICK_EPOCHS = 2
 SEEDS_NEEDED = 3  # below that, a spread over seeds says next to nothing
 Tolerance = tuple[float, str]  # points of test accuracy that two runs may lie apart, and by what
 EARLY: Tolerance = 5.0, "fixed, for single early epochs"  # between two, it moves that much: 4.7
-SAME = {"python", "packages", "cpu", "code_sha256", "data_sha256"}  # where a run's bits repeat
+SAME = {"data_sha256", "code_sha256", "packages", "python", "cpu"}  # then a run's bits are too
 
 
 class Verdict(NamedTuple):
@@ -142,25 +142,26 @@ def compare(
     if recorded.result_digest == again.result_digest:
         return Verdict(recorded.name, DIFFERS, "its figures are not those its digest stands for")
     alike = [run for run in known if not run.config.differs(recorded.config, ignoring={"seed"})]
-    old, new, *others = (accuracies_of(run, quick=quick) for run in (recorded, again, *alike))
+    old, new, *others = (  # by epoch, else by rule at its best epoch
+        {row.epoch: row.test_accuracy for row in run.history}
+        if quick
+        else {rule: kept.test_accuracy for rule, kept in run.stops.items()}
+        for run in (recorded, again, *alike)
+    )
+    images = sum(map(sum, next(iter(recorded.stops.values())).confusion))
     gaps = []
     for place in new:
-        otherwise = EARLY if quick else binomial(recorded, old[place])
+        otherwise = EARLY if quick else binomial(old[place], images)
         most = tolerance([other[place] for other in others if place in other], otherwise)
         gaps.append((abs(old[place] - new[place]), most))
     points, (most, origin) = max(gaps, key=lambda gap: gap[0] - gap[1][0])
+    before, now = (run.environment.model_dump(include=SAME) for run in (recorded, again))
+    causes = ", ".join(name for name in now if now[name] != before[name])
     details = [f"test accuracy {points:.2f} points apart, tolerance {most:.2f} ({origin})"]
     details += [f"histories part in epoch {parted}"] if parted else []
-    details += [f"likely cause: {', '.join(likely_causes(recorded, again))}"]
+    details += [f"of another kind: {causes or 'nothing that is recorded'}"]
     kind = DIFFERS if points > most else PREDICTIONS if same_classes else WITHIN
     return Verdict(recorded.name, kind, "; ".join(details))
-
-
-def accuracies_of(run: RunRecord, *, quick: bool) -> dict[int | str, float]:
-    """Return the test accuracies that are compared: by epoch, or by rule at its best epoch."""
-    if quick:
-        return {row.epoch: row.test_accuracy for row in run.history}
-    return {rule: kept.test_accuracy for rule, kept in run.stops.items()}
 
 
 def tolerance(accuracies: Sequence[float], otherwise: Tolerance) -> Tolerance:
@@ -171,24 +172,7 @@ def tolerance(accuracies: Sequence[float], otherwise: Tolerance) -> Tolerance:
     return float(points), f"spread over {n} seeds"
 
 
-def binomial(record: RunRecord, accuracy: float) -> Tolerance:
+def binomial(accuracy: float, images: int) -> Tolerance:
     """Return likewise what two accuracies on that many images stay within."""
-    images = sum(map(sum, next(iter(record.stops.values())).confusion))
     points = stats.norm.ppf(0.975) * sqrt(2 * accuracy * (100 - accuracy) / images)
     return float(points), f"binomial spread over {images:,} test images"
-
-
-def likely_causes(recorded: RunRecord, again: RunRecord) -> list[str]:
-    """Return what differs between two records' surroundings, the gravest first."""
-    old, new = (
-        {
-            "data": run.environment.data_sha256[:12],
-            "training code": run.environment.code_sha256[:12],
-            **{name: run.environment.packages.get(name) for name in ("torch", "numpy")},
-            "threads": run.environment.threads,
-            "CPU": run.environment.cpu,
-        }
-        for run in (recorded, again)
-    )
-    causes = [f"{name} {new[name]}, recorded {old[name]}" for name in new if new[name] != old[name]]
-    return causes or ["none that is recorded; perhaps another processor of the same name"]

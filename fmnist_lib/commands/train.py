@@ -13,8 +13,7 @@ from fmnist_lib.runs.environment import missing_commit_reason
 from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
 
-Found = tuple[RunRecord, RunStore]
-"""A finished run, and the store that has it."""
+Found = tuple[RunRecord, RunStore]  # a finished run, and the store that has it
 
 
 def command(options: argparse.Namespace) -> int:
@@ -36,10 +35,7 @@ def command(options: argparse.Namespace) -> int:
 
 
 def find_run(job: Job, config: RunConfig) -> Found | None:
-    """Return a run where there is a record of it: here, for a release in the evidence too.
-
-    Any other report rests on runs of the machine it is made on.
-    """
+    """Return a run where there is a record of it: here, for a release in the evidence too."""
     stores = (job.store, job.released) if job.release else (job.store,)
     return next(((run, store) for store in stores if (run := store.find(config))), None)
 
