@@ -157,7 +157,8 @@ def test_when_every_run_failed_the_report_before_is_left_alone(
     quick, tmp_path, monkeypatch, capsys
 ):
     command(tmp_path)
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    files = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
     failed = [(config, ValueError("no luck")) for config in plan("smoke", models="lenet5")]
     monkeypatch.setattr(here, "run_many", lambda *_, **__: (pair for pair in failed))
     with pytest.raises(FailedError, match="no run succeeded"):
