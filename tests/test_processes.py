@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from fmnist_lib.errors import FailedError
-from fmnist_lib.reporting.processes import fresh_processes
+from fmnist_lib.report.processes import fresh_processes
 
 INTERRUPTED = """
 import os, subprocess, sys, time
-from fmnist_lib.reporting.processes import fresh_processes
+from fmnist_lib.report.processes import fresh_processes
 
 def start():
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # such as a kernel
@@ -37,31 +37,19 @@ def test_they_are_others_and_give_results_and_errors_back():
             pool.submit(divmod, 1, 0).result()
 
 
-def test_an_exception_in_the_block_ends_them():
+def test_an_exception_ends_them_and_what_waits_in_line_is_never_done(tmp_path):
     processes = []
 
-    def fail_beside_a_long_task():
+    def fail_with_tasks_in_line():
         with fresh_processes(1) as pool:
             processes.append(psutil.Process(pool.submit(os.getpid).result()))
             pool.submit(time.sleep, 600)
-            raise RuntimeError("enough")
-
-    with pytest.raises(RuntimeError, match="enough"):
-        fail_beside_a_long_task()
-    assert not processes[0].is_running()
-
-
-def test_what_waits_in_line_is_never_done(tmp_path):
-    def interrupt_with_tasks_in_line():
-        with fresh_processes(1) as pool:
-            pool.submit(os.getpid).result()
-            for name in "abcd":
-                pool.submit(time.sleep, 1 if name == "a" else 0)
-                pool.submit((tmp_path / name).touch)
+            pool.submit((tmp_path / "done").touch)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupt_with_tasks_in_line()
+        fail_with_tasks_in_line()
+    assert not processes[0].is_running()
     assert not list(tmp_path.iterdir())
 
 
@@ -81,11 +69,12 @@ def test_where_there_are_no_semaphores_the_cause_is_told(monkeypatch, error):
         pass
 
 
-def run_interrupted(tmp_path):
-    """A process with one beside it, which started one of its own."""
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_they_end_with_their_parent_whatever_ended_it(tmp_path, sign):
+    """A process beside another, and one of its own; Ctrl-C comes to all and is told once."""
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -93,27 +82,11 @@ def run_interrupted(tmp_path):
         start_new_session=True,
         # whoever starts the tests in the background has them ignore it
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def family(started):
-    process = psutil.Process(int(started.stdout.readline()))
-    found = [process, *process.children()]
-    assert len(found) == 2
-    return found
-
-
-def test_ctrl_c_ends_them_without_a_word(tmp_path):
-    with run_interrupted(tmp_path) as started:
-        processes = family(started)
-        os.killpg(started.pid, signal.SIGINT)
-        assert started.communicate() == ("interrupted\n", "")
-    assert psutil.wait_procs(processes, timeout=60)[1] == []
-
-
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-def test_they_end_with_their_parent_whatever_ended_it(tmp_path, sign):
-    with run_interrupted(tmp_path) as started:
-        processes = family(started)
-        os.kill(started.pid, sign)
+    ) as started:
+        beside = psutil.Process(int(started.stdout.readline()))
+        processes = [beside, *beside.children()]
+        assert len(processes) == 2
+        (os.killpg if sign == signal.SIGINT else os.kill)(started.pid, sign)
+        if sign == signal.SIGINT:
+            assert started.communicate() == ("interrupted\n", "")
     assert psutil.wait_procs(processes, timeout=60)[1] == []

@@ -1,0 +1,277 @@
+"""The page of executed notebooks, and the folder it lies in, from a small report made up here."""
+
+import errno
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from made_report import FRONT, LONG_LINE, code, html, report, text
+from nbformat.v4 import new_notebook, new_output
+
+from fmnist_lib.errors import FailedError
+from fmnist_lib.report import page as module
+from fmnist_lib.report.files import MADE_FROM, MARKER, claim, files_in, ours, write, write_files
+from fmnist_lib.report.numbering import ReportError
+from fmnist_lib.report.page import render_html, write_report
+
+
+@pytest.fixture(scope="module")
+def page():
+    return BeautifulSoup((report() / "index.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def words(element):
+    return " ".join(element.get_text().split())
+
+
+def small(*cells, **front):
+    notebook = new_notebook(cells=[text("# Small"), *cells])
+    return BeautifulSoup(render_html([notebook], **({"title": "Small"} | front)), "html.parser")
+
+
+# --- numbers and links ---
+
+
+def test_sections_are_numbered_appendices_lettered_and_both_listed():
+    cells = [
+        text("## One\n\n### Deep <b>x</b> `y`\n\n## One"),
+        text('## Two <a id="sec-two"></a>'),
+        text("[](#sec-two), [](#sec-small-one-2), [](#sec-last)"),
+        text('## Last <a id="sec-last"></a>', "appendix"),
+    ]
+    made = small(*cells)
+    assert [words(heading) for heading in made.main.find_all(re.compile("h[2-6]"))] == [
+        "1 Small", "1.1 One", "1.1.1 Deep x y", "1.2 One", "1.3 Two", "A Last",
+    ]  # fmt: skip
+    assert "Section 1.3, Section 1.2, Appendix A" in words(made.main)
+    assert [link["href"] for link in made.select("nav a")] == [
+        "#sec-small", "#sec-small-one", "#sec-small-one-2", "#sec-two", "#sec-last",
+    ]  # fmt: skip
+
+
+def test_figures_and_tables_are_numbered_and_cross_references_filled(page):
+    labels = [words(label) for label in page.select("figcaption .label")]
+    assert labels == ["Figure 1.", "Table 1.", "Table 2.", "Figure 2.", "Figure 3."]
+    assert "See Table 2, Figure 2 and Section 2.1," in words(page.main)
+    items = [words(item) for item in page.select(".references li")]
+    assert items == ["Wallberg and Karolin, Benchmarking", "LeCun"]  # of both notebooks, once
+    assert "The first words [1]." in words(page.main)
+
+
+@pytest.mark.parametrize("name", ["fig-no", "tab-no", "sec-no", "ref-no"])
+def test_a_reference_to_nothing_is_named_but_excused_where_a_notebook_failed(name):
+    with pytest.raises(ReportError, match=f"#{name}"):
+        small(text(f"See [](#{name})."))
+    error = new_output("error", ename="ValueError", evalue="no <data>", traceback=["\x1b[31mline"])
+    made = small(code("fail()", error, tags=["hide-input"]), text(f"See [](#{name})."))
+    assert "stopped here with ValueError: no <data>" in words(made.find(id="failure-1"))
+    assert words(made.find(id="failure-1").pre) == "line"
+    assert made.select_one(".incomplete a")["href"] == "#failure-1"
+    assert made.select_one(".missing").string == f"[missing: {name}]"
+
+
+def test_ids_are_unique_and_every_inner_link_leads_somewhere(page):
+    ids = [element["id"] for element in page.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in page.select('a[href^="#"]')} <= set(ids)
+    assert not page.select(".incomplete, .failure, .missing")
+    with pytest.raises(ReportError, match="sec-same"):
+        small(text('## One <a id="sec-same"></a>'), text('## Two <a id="sec-same"></a>'))
+
+
+# --- what it shows ---
+
+
+def test_the_abstract_and_the_verdicts_come_first(page):
+    assert words(page.header.find(id="abstract")).startswith("LeNet-5 gets 89.20 % right.")
+    assert page.header.select_one(".tiles + p") or page.header.select_one(".tiles")
+    assert len(page.header.select(".tiles li")) == 20
+    assert page.find(id="appendix").get_text().count("The runs") == 1
+
+
+@pytest.mark.parametrize("absent", ["train = False", "Only in JupyterLab", "show.say", "100%|"])
+def test_what_does_not_belong_in_a_report_is_left_out(page, absent):
+    assert absent not in str(page)
+
+
+def test_code_is_folded_once_a_section_at_its_end(page):
+    folds = page.select("details")
+    code_of = [words(fold) for fold in folds if "listing" in fold["class"]]
+    assert len(code_of) == 4  # the first section's, the claims', the accuracy's, the network's
+    assert code_of[0] == "Show codeimport fmnist_lib"
+    assert LONG_LINE.replace("  #", " #") in code_of[2]
+    assert not any(fold.has_attr("open") for fold in folds)
+    (fenced,) = [pre for pre in page("pre") if words(pre) == "fenced()"]
+    assert not fenced.find_parent("details")
+
+
+def test_downloads_lie_beside_the_page(page):
+    links = [a["href"] for a in page.select(".files a")]
+    assert "figures/net.svg" in links
+    assert "tables/table1.csv" in links
+    assert "figures/overview.csv" in links
+    assert all((report() / link).is_file() for link in links)
+    made = {name for name, _ in files_in(report()) if name.startswith(("figures/", "tables/"))}
+    assert made == set(links)
+    assert len({a["aria-label"] for a in page.select(".files a")}) == len(links)
+
+
+def test_every_mark_is_in_the_numbers_and_every_number_is_marked(page):
+    told = json.loads((report() / "numbers.json").read_text(encoding="utf-8"))
+    marks = {mark["data-at"]: mark.get_text() for mark in page.select(".value")}
+    assert marks == {address: number["text"] for address, number in told["numbers"].items()}
+    assert all(re.search(r"\d", shown) for shown in marks.values())
+    assert all(told["sources"][number["source"]] for number in told["numbers"].values())
+    assert json.loads(page.find(id="numbers").string) == told
+
+
+def test_who_made_it_is_told_to_people_and_machines(page):
+    assert page.h1.string == page.title.string == FRONT["title"]
+    assert [tag["content"] for tag in page.select('meta[name="citation_author"]')] == [
+        "The authors", "Ada L. <b>",
+    ]  # fmt: skip
+    assert "author = {The authors and Ada L. <b>}" in words(page.select_one(".cite pre"))
+    links = {link["href"] for link in page.header.select(".byline a")}
+    assert links >= {"report.pdf", "models/", "results.csv", "numbers.json"}
+
+
+def test_what_is_said_of_some_reports_is_not_said_of_others(page):
+    assert page.select_one("p.draft")
+    plain = small(text("Words."), seconds=41.6)
+    assert not plain.select(".abstract, #appendix, #references, .incomplete, .draft, .cite")
+    assert "executed in 42 s" in words(plain.footer)
+    assert "DRAFT" not in str(plain)
+
+
+def test_landmarks_language_and_alternative_texts(page):
+    assert page.html["lang"] == "en"
+    for landmark in ("header", "nav", "main", "footer"):
+        assert len(page.find_all(landmark)) == 1
+    assert page.select_one("a.skip")["href"] == f"#{page.main['id']}"
+    assert {image["alt"] for image in page.find_all("img")} == {"A line that rises and falls"}
+
+
+@pytest.mark.parametrize(
+    "source", ["![far](https://example.org/a.png)", '<img alt="beside" src="images/a.png">']
+)
+def test_a_resource_that_is_not_embedded_is_named(source):
+    with pytest.raises(ReportError, match=r"a\.png"):
+        small(text(source))
+
+
+def test_the_same_notebooks_give_the_same_page():
+    books = [new_notebook(cells=[text("# One"), code("x"), html("<p>y</p>")])]
+    assert render_html(books, title="A") == render_html(books, title="A")
+
+
+# --- the two files ---
+
+
+def test_without_a_system_library_the_page_is_made_and_the_old_pdf_goes(
+    tmp_path, monkeypatch, capsys
+):
+    broken = "print('a long story')\nraise OSError('cannot load library libpango-1.0-0\\nnever')\n"
+    (tmp_path / "weasyprint.py").write_text(broken)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "weasyprint"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "report"
+    write(folder, "report.pdf", b"old")
+    made = write_report([new_notebook(cells=[text("# One")])], folder, title="A")
+    assert made.pdf is None
+    assert "libpango-1.0-0" in made.warning
+    assert "\n" not in made.warning
+    assert [name for name, _ in files_in(folder)] == ["index.html"]
+    assert "report.pdf" not in made.html.read_text()
+    assert capsys.readouterr().out == ""
+
+
+def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
+    def half_written(_html: str, _target: Path):
+        raise RuntimeError("interrupted")
+
+    old = [("index.html", b"old page"), ("report.pdf", b"old pdf")]
+    for name, content in old:
+        write(tmp_path, name, content)
+    monkeypatch.setattr(module, "render_pdf", half_written)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write_report([new_notebook(cells=[text("# One")])], tmp_path, title="A")
+    with pytest.raises(ReportError):
+        write_report([new_notebook(cells=[text("[](#no)")])], tmp_path, title="Wrong")
+    assert list(files_in(tmp_path)) == old
+
+
+# --- the folder ---
+
+
+def names_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_of_what_was_written_before_nothing_stays_that_is_not_written_again(tmp_path):
+    write_files(tmp_path, "models", [("old/README.md", b"old"), ("both", b"old")])
+    write_files(tmp_path, "figures", [("a.svg", b"a")])
+    (tmp_path / "models" / "mine").touch()
+    write_files(tmp_path, "models", [("both", b"new"), ("new/README.md", b"new")])
+    kept = {"models/both", "models/mine", "models/new/README.md", "figures/a.svg"}
+    assert names_in(tmp_path) == {MARKER, *kept}
+    assert (tmp_path / "models" / "both").read_bytes() == b"new"
+    write_files(tmp_path, "figures", [("b.svg", b"b")], keep=True)
+    assert {"figures/a.svg", "figures/b.svg"} <= names_in(tmp_path)
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(FailedError, match=r"README\.md"):
+        write(tmp_path, "README.md", b"ours")
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", ["replace", "write_bytes"])
+def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypatch, step):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, step, killed)
+        write(tmp_path, "records/a.json", b"new")
+    claim(tmp_path)
+    write(tmp_path, "records/a.json", b"new")
+    assert "records/a.json" in ours(tmp_path)
+
+
+@pytest.mark.parametrize("pid", [2**22 + 1, os.getpid()], ids=["dead", "alive"])
+def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path, pid):
+    write(tmp_path, "figures/a.svg", b"")
+    left = [f".scratch-{pid}-a1b2c3d4/x", f"figures/.a.svg.{pid}"]
+    for name in (*left, ".git/.a.svg.1", f".mine.txt.{pid}", ".scratch-mine"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    before = names_in(tmp_path)
+    claim(tmp_path)
+    assert names_in(tmp_path) == before - (set(left) if pid != os.getpid() else set())
+
+
+def test_a_report_of_before_the_marker_is_known_and_another_folder_is_not(tmp_path):
+    for folder, known in ((tmp_path / "old", {"figures/a.svg"}), (tmp_path / "other", set())):
+        (folder / "figures").mkdir(parents=True)
+        (folder / "figures" / "a.svg").touch()
+        if known:
+            (folder / MADE_FROM).touch()
+        claim(folder)
+        assert ours(folder) == known
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))  # as writing does: without a path
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(FailedError, match=os.strerror(error)) as caught:
+        write(tmp_path, "figures/a.svg", b"")
+    assert str(tmp_path / "figures" / "a.svg") in str(caught.value)
