@@ -84,7 +84,7 @@ def test_values_as_text(shown, spec, text):
     assert as_text(shown, spec) == text
 
 
-BARE = [1, 0.5, np.int64(1), np.float64(0.5), [1, 2], np.array([1.5]), object(), Value(3)]
+BARE = [1, 0.5, np.int64(1), np.float64(0.5), [1, 2], np.array([1.5]), Ellipsis, Value(3)]
 
 
 @pytest.mark.parametrize("bare", BARE, ids=str)
