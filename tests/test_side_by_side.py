@@ -114,7 +114,8 @@ def test_once_nothing_can_be_recorded_no_further_run_begins(configs, monkeypatch
     assert len({id(error) for error in outcomes.values()}) == 1  # that of the first
 
 
-def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path):
+def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path, monkeypatch):
+    monkeypatch.setattr("fmnist_lib.training.checkpoint.EVERY_SECONDS", 0)
     whole, _ = together(configs[:2], jobs=2)
     seen = []
 
@@ -127,7 +128,8 @@ def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path):
     ):
         assert isinstance(outcome, OutOfTimeError), config.name
     assert sorted(seen) == sorted((config.name, 1) for config in configs[:2])
-    finished, _epochs = together(configs[:2], jobs=2, checkpoints=tmp_path)
+    finished, epochs = together(configs[:2], jobs=2, checkpoints=tmp_path)
+    assert sorted(epochs) == sorted(config.name for config in configs[:2])  # the second of each
     assert digests(finished) == digests(whole)
     late, _ = together(configs[:2], jobs=2, deadline=time.monotonic())
     assert all(isinstance(outcome, OutOfTimeError) for outcome in late.values())
