@@ -14,4 +14,3 @@ RUNS = ROOT / (os.environ.get("FMNIST_RUNS") or "runs")  # local records, weight
 BUILD = ROOT / "build"  # reports of one's own runs (untracked)
 REPORT = ROOT / "report"  # the released report and its records
 NOTEBOOKS = ROOT / "notebooks"
-CACHE = ROOT / ".cache"  # compiled code and the like; can be deleted at any time

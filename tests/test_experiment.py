@@ -128,6 +128,14 @@ def test_the_same_run_is_the_same_result_to_the_bit_in_any_process(small_data, f
         assert again.record.result_digest == first[model] != other.record.result_digest
 
 
+def test_a_run_starts_from_the_weights_of_its_seed(small_data):
+    config = make_config(model="lenet5", seed=5, learning_rate=1e-30, max_epochs=1, **SHORT)
+    (weights,) = run_experiment(config, data=small_data).weights.values()  # which nothing moves
+    torch.manual_seed(5)
+    for name, value in build_model("lenet5").state_dict().items():
+        assert np.array_equal(weights[name], value), name
+
+
 def test_times_and_environment_are_not_in_the_digest(small_data, small_run, monkeypatch):
     other = small_run.record.environment.model_copy(update={"cpu": "another"})
     monkeypatch.setattr("fmnist_lib.runs.run.describe_environment", lambda: other)

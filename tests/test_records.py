@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import warnings
@@ -297,11 +295,13 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     store = RunStore(tmp_path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another process"), store.lock():
-            pass
-        assert store.names() == []  # reading needs no lock
-        os.kill(holder.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(UserError, match="another process"), store.lock():
+                pass
+            assert store.names() == []  # reading needs no lock
+        finally:
+            holder.kill()
     for _ in range(2):  # and it is given back even after an error
         with pytest.raises(KeyError), store.lock():
             raise KeyError

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from made_up import make_cost, make_run, sealed
 
 from fmnist_lib.errors import FailedError
+from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.record import digest_arrays
 from fmnist_lib.runs.store import RunStore
@@ -175,6 +176,21 @@ def test_a_reader_sees_the_old_run_or_the_new_one_all_the_while(tmp_path):
     with Disk(between=lambda: check(tmp_path, {0: old}, {0: new})):
         store.write(new)
     assert_readable(store, new)
+
+
+def test_a_run_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    """Between its record and its arrays; it is not found damaged, and not set aside."""
+    store, old, new, decode = RunStore(tmp_path), run_of(0, 1), run_of(0, 2), records.decode
+    store.write(old)
+
+    def meanwhile(path, schema):
+        record = decode(path, schema)
+        monkeypatch.undo()
+        store.write(new)
+        return record
+
+    monkeypatch.setattr(records, "decode", meanwhile)
+    assert store.find(old.record.config) == new.record
 
 
 def test_a_cost_is_the_old_or_the_new_one(tmp_path):
