@@ -17,7 +17,7 @@ from fmnist_lib.claims.verdicts import Sentence
 from fmnist_lib.report import show
 from fmnist_lib.report.files import collect, numbers_json, write
 from fmnist_lib.report.page import write_report
-from fmnist_lib.results.value import Value, reported, setting, value
+from fmnist_lib.results.value import Value, framed, reported, setting, value
 
 MODELS = {
     "lenet5": ("LeNet-5", 89.20, 61_706),
@@ -27,6 +27,7 @@ MODELS = {
     "vit_tiny": ("ViT-Tiny", 88.52, 105_546),
     "baseline_cnn": ("Custom CNN", 90.43, 6_330),
 }
+INTERVAL = "test_accuracy_interval"
 OUTCOMES = ("holds", "holds in part", "does not hold", "undecided", "not tested")
 LONG_LINE = "total = " + " + ".join(f"term_{n}" for n in range(40)) + "  # the end of the line"
 CITATION = {
@@ -84,10 +85,11 @@ def frame():
         }
         for model, (title, accuracy, parameters) in MODELS.items()
     }
-    return pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
+    return framed(rows)
 
 
 def judged():
+    evidence = "It differs by {by:+.2f} points."
     rows = [
         {
             "id": f"C{number}",
@@ -97,7 +99,7 @@ def judged():
             "outcome": OUTCOMES[number % 4],
             "depends": "our machine" if number % 4 == 2 else "",
             "margins": "0.15: holds; 0.6: undecided",
-            "evidence": Sentence("It differs by {by:+.2f} points.", {"by": reported(number / 10)}),
+            "evidence": Sentence(evidence, {"by": reported(number / 10)}),
         }
         for number in range(1, 21)
     ]
@@ -115,39 +117,40 @@ def notebooks():
     models = frame()
     lenet = SimpleNamespace(**models.loc["lenet5"])
     words = "A sentence that says nothing, again and again, to be scrolled past. " * 20
-    wide = [c for c in models for _ in range(1)] + ["test_accuracy_interval"]
-    table = {"caption": "Mean of {n:.0f} runs.", "n": value(5, "settings")}
+    prose = f"{words}\n\n```\nfenced()\n```\n\n| a | b |\n|---|---|\n| {'c' * 60} | d |"
+    table = {"caption": "Mean of {n:.0f} runs.", "n": setting(5), "best": {"test_accuracy": "max"}}
     picture = {"caption": "Caption {n}.", "alt": "A line that rises and falls", "n": setting(7)}
+    first = {"data": models[["parameters"]], "tags": ["abstract"], **picture}
+    see = "See [](#tab-table1), [](#fig-net) and [](#sec-lenet-5-training), {a:.1f} s."
+    right = "LeNet-5 gets {m.test_accuracy:.2f} % right. " * 3
+    reference = '1. <a id="ref-paper"></a>Wallberg and Karolin, *Benchmarking*'
     comparison = [
         text('# Results <a id="sec-results"></a>\n\nThe first words [](#ref-paper).'),
         code("train = False", tags=["parameters"]),
         code("import fmnist_lib", new_output("stream", name="stderr", text="100%|#####| 6/6")),
         text("Only in JupyterLab.", "remove"),
-        shown(show.say, "LeNet-5 gets {m.test_accuracy:.2f} % right. " * 3, m=lenet, tags=["abstract"]),
-        shown(show.show_tiles, judged(), drawing(), data=models[["parameters"]], tags=["abstract"], **picture),
-        shown(show.say, "See [](#tab-table1), [](#fig-net) and [](#sec-lenet-5-training), {a:.1f} s.", a=lenet.train_seconds, name="see"),
+        shown(show.say, right, m=lenet, tags=["abstract"]),
+        shown(show.show_tiles, judged(), drawing(), **first),
+        shown(show.say, see, a=lenet.train_seconds, name="see"),
         shown(show.say, "It takes {a.low:.1f} s.", a=lenet.train_seconds, true_if=False),
         text("## Claims"),
         shown(show.show_claims, judged()),
         text("## Accuracy"),
         code(LONG_LINE),
-        shown(show.show_table, models, name="table1", columns=wide, best={"test_accuracy": "max"}, **table),
-        text(words + "\n\n```\nfenced()\n```\n\n| a | b |\n|---|---|\n| " + "c" * 60 + " | d |"),
+        shown(show.show_table, models, name="table1", columns=[*models, INTERVAL], **table),
+        text(prose),
         text("## The runs", "appendix"),
-        text('1. <a id="ref-paper"></a>Wallberg and Karolin, *Benchmarking*\n1. LeCun', "references"),
-    ]  # fmt: skip
+        text(f"{reference}\n1. LeCun", "references"),
+    ]
     net = [
         text("# LeNet-5"),
         text("## Training\n\n" + words),
         shown(show.show_figure, drawing(7), name="net", **picture),
         shown(show.show_figure, drawing(image=True), name="images", **picture),
-        code("train()"),
-        text('1. <a id="ref-paper"></a>Wallberg and Karolin, *Benchmarking*', "references"),
+        *(cell for n in range(30) for cell in (text(f"## Part {n}"), code("1"), text("Words."))),
+        text(reference, "references"),
     ]
-    return [
-        new_notebook(cells=comparison, metadata={"name": "comparison"}),
-        new_notebook(cells=net, metadata={"name": "lenet5"}),
-    ]
+    return [new_notebook(cells=comparison), new_notebook(cells=net)]
 
 
 @cache

@@ -99,20 +99,16 @@ def test_what_knows_no_sources_is_not_shown(bare):
 
 
 def test_a_sentence_with_its_numbers_marked_and_told():
-    html, text, numbers, files = one(
-        say, "**LeNet-5** gets {m.accuracy:.1f} %, {m.title}.", m=SimpleNamespace(accuracy=NUMBER, title="so")
-    )  # fmt: skip
+    model = SimpleNamespace(accuracy=NUMBER, title="so")
+    told = one(say, "**LeNet-5** gets {m.accuracy:.1f} %, {m.title}.", m=model)
+    html, text, numbers, files = told
     assert text == "LeNet-5 gets 91.2 %, so."
     assert html.strong.get_text() == "LeNet-5"
     (mark,) = html.select(".value")
     assert (mark.get_text(), mark["data-at"]) == ("91.2", "lenet-5-gets/m.accuracy")
+    known = {"value": 91.237, "std": 0.3, "low": 90.5, "high": 92, "parts": {"seed 0": 91.0}}
+    assert numbers == {mark["data-at"]: known | {"text": "91.2", "sources": ["a", "b"]}}
     assert files == {}
-    assert numbers == {
-        "lenet-5-gets/m.accuracy": {
-            "text": "91.2", "value": 91.237, "std": 0.3, "low": 90.5, "high": 92,
-            "parts": {"seed 0": 91.0}, "sources": ["a", "b"],
-        }
-    }  # fmt: skip
 
 
 def test_ends_and_intervals_of_a_value_rest_on_the_same():
@@ -299,7 +295,9 @@ def test_numbers_and_files_are_collected_and_taken_out():
 
 
 def test_an_address_of_two_numbers_is_refused():
-    twice = [*bundles(say, "{x:.1f}", x=NUMBER, name="a"), *bundles(say, "{x:.2f}", x=NUMBER, name="a")]  # fmt: skip
+    twice = [
+        o for spec in (".1f", ".2f") for o in bundles(say, f"{{x:{spec}}}", x=NUMBER, name="a")
+    ]
     assert len(collect(notebook(*twice))[0]) == 1  # one number, twice
     for other in (reported(91.237), Value(91.3, ["a", "b"])):
         with pytest.raises(FailedError, match=r"a/x.*two numbers"):

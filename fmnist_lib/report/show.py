@@ -20,7 +20,6 @@ from math import isfinite
 from string import Formatter
 from typing import Any
 
-import matplotlib.pyplot as plt
 import mistune
 import numpy as np
 import pandas as pd
@@ -115,7 +114,7 @@ def show_figure(
     beside: str = "",
     **values: object,
 ) -> None:
-    """Show a figure as the image `fig-<name>`, with the HTML `beside` it, and close it.
+    """Show a figure as the image `fig-<name>`, with the HTML `beside` it.
 
     It becomes `figures/<name>.svg` and `.png`, what it shows (`data`) `figures/<name>.csv`. `alt`
     says in words what it shows, for readers who cannot see it; `values` fill it and the caption.
@@ -134,7 +133,6 @@ def show_figure(
     caption = f"<figcaption>{output.line(caption, values, name)}</figcaption>"
     kind = "figure photo" if b"<image" in saved["svg"] else "figure"  # whose colours mean something
     output.show(output.framed(kind, f"fig-{name}", image + caption), f"Figure: {words}")
-    plt.close(figure)  # else a notebook that made it through pyplot shows it twice
 
 
 def show_claims(judged: pd.DataFrame, /) -> None:

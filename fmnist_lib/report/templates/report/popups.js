@@ -4,6 +4,7 @@
 {
   const VALUE = ".value[data-at]:not(a *)";
   const LINK = 'a:is([href^="#ref-"], [href^="#fig-"], [href^="#tab-"])';
+  const WORDS = { paper: "the paper’s own figure", settings: "a choice of this report" };
   const RECORD = /^(costs\/)?\w[\w.-]*$/; // nothing else becomes part of an address
   const popup = make("div", { id: "popup", role: "dialog", "aria-label": "Where this comes from", hidden: "" });
   let told = null; // read when first asked for
@@ -11,18 +12,9 @@
   let pinned = false; // by a click or the keyboard: the pointer may leave
   let timer = 0;
 
-  // --- what is said ---
-
   function source(name) {
-    if (name === "paper") return "the paper’s own figure";
-    if (name === "settings") return "a choice of this report";
-    if (!RECORD.test(name)) return name.replace(/^model:/, "the definition of ");
+    if (WORDS[name] || !RECORD.test(name)) return WORDS[name] ?? name.replace("model:", "the definition of ");
     return make("a", { href: `records/${name}${name.startsWith("costs/") ? "" : "/record"}.json` }, name);
-  }
-
-  function listed(names) {
-    const list = make("ul", {}, ...names.map((name) => make("li", {}, source(name))));
-    return names.length <= 6 ? list : make("details", {}, make("summary", {}, `${names.length} records`), list);
   }
 
   function ofNumber(value) {
@@ -31,29 +23,28 @@
     const number = Object.hasOwn(told.numbers, at) ? told.numbers[at] : { text: "", parts: {} };
     const digits = number.text.match(/\.(\d+)/)?.[1].length ?? 0;
     const text = (x) => x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
-    const spread = [];
-    if (number.std != null) spread.push(`standard deviation ${text(number.std)}`);
-    if (number.low != null && number.high != null) spread.push(`interval ${text(number.low)} to ${text(number.high)}`);
+    const deviation = number.std == null ? "" : `; standard deviation ${text(number.std)}`;
+    const interval = number.low == null ? "" : `; interval ${text(number.low)} to ${text(number.high)}`;
     const parts = Object.entries(number.parts).flatMap(([name, x]) => [make("dt", {}, name), make("dd", {}, text(x))]);
+    const sources = (told.sources[number.source] ?? []).map((name) => make("li", {}, source(name)));
+    const list = make("ul", {}, ...sources);
     return [
-      make("p", {}, make("strong", {}, value.textContent), ...spread.map((words) => `; ${words}`)),
+      make("p", {}, make("strong", {}, value.textContent), deviation, interval),
       make("dl", {}, ...parts),
-      listed(told.sources[number.source] ?? []),
+      sources.length > 6 ? make("details", {}, make("summary", {}, `${sources.length} records`), list) : list,
       make("p", {}, make("code", {}, at)),
     ];
   }
 
   function ofLink(link) {
     const target = document.getElementById(link.hash.slice(1));
-    const copy = (target?.closest("li, figure") ?? make("p")).cloneNode(true);
-    for (const element of [copy, ...copy.querySelectorAll("*")]) {
+    const copy = make("div", { class: "preview" }, target.closest("figure, li").cloneNode(true));
+    for (const element of copy.querySelectorAll("*")) {
       element.removeAttribute("id");
       if (element.matches("a, button, [tabindex]")) element.tabIndex = -1;
     }
-    return [make("div", { class: "preview" }, ...(copy.matches("li") ? copy.childNodes : [copy]))];
+    return [copy];
   }
-
-  // --- where and when ---
 
   function show(element, pin) {
     clearTimeout(timer);
@@ -92,7 +83,7 @@
     if (event.pointerType !== "mouse" || pinned) return;
     clearTimeout(timer);
     if (asked(event)) timer = setTimeout(show, 150, asked(event), false);
-    else if (shown && !inside(event)) timer = setTimeout(hide, 300);
+    else if (!inside(event)) timer = setTimeout(hide, 300);
   });
   document.addEventListener("click", (event) => {
     if (asked(event)?.matches(VALUE)) show(asked(event), true);
@@ -103,16 +94,14 @@
     else if (!inside(event) && !asked(event)) hide();
   });
   document.addEventListener("keydown", (event) => {
-    const value = asked(event);
-    if (event.key === "Escape" && shown) {
-      if (inside(event)) shown.focus();
-      hide();
-    } else if (event.key === "Enter" && value?.matches(VALUE)) {
+    const value = asked(event)?.matches(VALUE) ? asked(event) : null;
+    if (event.key === "Enter" && value) {
       show(value, true);
       popup.querySelector("a, summary")?.focus();
-    } else if (event.key === "Tab" && inside(event)) {
-      event.preventDefault(); // back to where the reader came from
-      shown.focus();
+    } else if (shown && (event.key === "Escape" || (event.key === "Tab" && inside(event)))) {
+      event.preventDefault();
+      shown.focus(); // back to where the reader came from
+      if (event.key === "Escape") hide();
     } else if (event.key.startsWith("Arrow") && value?.closest("tbody")) {
       event.preventDefault();
       step(value, event.key);
@@ -121,8 +110,7 @@
   addEventListener("scroll", (event) => { if (event.target !== document && event.target.contains(shown)) hide(); }, true);
   addEventListener("resize", hide);
 
-  // --- the keyboard: a stop for each number in the text, one for each table, with arrow keys in it ---
-
+  // The keyboard: a stop for each number in the text, one for each table, with arrow keys in it.
   function step(value, key) {
     const all = [...value.closest("tbody").querySelectorAll(VALUE)];
     const column = (one) => one.closest("td, th").cellIndex;
@@ -131,7 +119,6 @@
     [value.tabIndex, next.tabIndex] = [-1, 0];
     next.focus();
   }
-
   for (const value of document.querySelectorAll(VALUE)) {
     value.tabIndex = value === (value.closest("tbody")?.querySelector(VALUE) ?? value) ? 0 : -1;
   }

@@ -2,7 +2,8 @@
 // Comfort only: without script the page shows all of its contents.
 // Contents that follow the reading, the colours, code to copy, and what the other scripts share.
 
-document.documentElement.classList.add("scripted");
+const root = document.documentElement;
+root.classList.add("scripted");
 document.getElementById("tools").hidden = false;
 
 /** An element with attributes and children, strings among them as text, never as markup. */
@@ -13,28 +14,24 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-{ // the current section is the last whose heading has come to the window's top
-  const links = [...document.querySelectorAll("#contents a")];
-  const headings = links.map((link) => document.getElementById(link.hash.slice(1)));
-  const follow = () => {
-    const current = headings.filter((heading) => heading.getBoundingClientRect().top < 80).length - 1;
-    links.forEach((link, place) => link.setAttribute("aria-current", String(place === current)));
-  };
-  addEventListener("scroll", follow, { passive: true });
-  follow();
+// The current section is the last whose heading has come to the window's top.
+const links = [...document.querySelectorAll("#contents a")];
+const headings = links.map((link) => document.getElementById(link.hash.slice(1)));
+function follow() {
+  const current = headings.filter((heading) => heading.getBoundingClientRect().top < 80).length - 1;
+  links.forEach((link, place) => link.setAttribute("aria-current", String(place === current)));
 }
+addEventListener("scroll", follow, { passive: true });
+follow();
 
-{
-  const { dataset } = document.documentElement;
-  const button = document.getElementById("theme");
-  const other = () => (dataset.theme === "dark" ? "light" : "dark");
-  button.textContent = `Switch to ${other()}`;
-  button.addEventListener("click", () => {
-    dataset.theme = other();
-    button.textContent = `Switch to ${other()}`;
-    try { localStorage.setItem("theme", dataset.theme); } catch { /* for this visit alone */ }
-  });
-}
+const theme = document.getElementById("theme");
+const otherTheme = () => (root.dataset.theme === "dark" ? "light" : "dark");
+theme.textContent = `Switch to ${otherTheme()}`;
+theme.addEventListener("click", () => {
+  root.dataset.theme = otherTheme();
+  theme.textContent = `Switch to ${otherTheme()}`;
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* for this visit alone */ }
+});
 
 const frames = new ResizeObserver((changes) => { // a stop for the Tab key only while it scrolls
   for (const { target } of changes) {

@@ -1,8 +1,6 @@
 "use strict";
-// Comfort only. A click on a heading sorts a table up, down, and as it was; claims can be filtered.
+// Comfort only. A click on a heading sorts a table up and down; claims are filtered by verdict.
 {
-  const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
-
   /** What a cell is sorted by: its first number, or its words; null, which comes last, for neither. */
   function key(cell, numeric) {
     const text = cell.textContent.replaceAll("−", "-").replaceAll(",", "").trim();
@@ -11,30 +9,24 @@
     return number && Number(number[0]);
   }
 
-  const compare = (one, other) =>
-    typeof one === "number" ? one - other : one.localeCompare(other, "en", { numeric: true });
-
-  function sort(heading, body, original) {
-    const state = NEXT[heading.ariaSort];
+  function sort(heading, body) {
+    const up = heading.ariaSort !== "ascending";
     for (const other of heading.parentElement.cells) other.ariaSort = "none";
-    heading.ariaSort = state;
+    heading.ariaSort = up ? "ascending" : "descending";
     const keyOf = (row) => key(row.cells[heading.cellIndex], heading.classList.contains("numeric"));
-    const rows = state === "none" ? original : [...original].sort((one, other) => {
+    body.append(...[...body.rows].sort((one, other) => {
       const [first, second] = [keyOf(one), keyOf(other)];
       if (first === null || second === null) return (first === null) - (second === null);
-      return state === "ascending" ? compare(first, second) : compare(second, first);
-    });
-    body.append(...rows);
+      return (up ? 1 : -1) * (typeof first === "number" ? first - second : first.localeCompare(second, "en", { numeric: true }));
+    }));
   }
 
   for (const table of document.querySelectorAll("figure.table table")) {
-    const original = [...table.tBodies[0].rows];
-    if (original.length < 3) continue;
     for (const heading of table.tHead.rows[0].cells) {
       const button = make("button", { type: "button", class: "sort" }, ...heading.childNodes);
       heading.append(button);
       heading.ariaSort = "none";
-      button.addEventListener("click", () => sort(heading, table.tBodies[0], original));
+      button.addEventListener("click", () => sort(heading, table.tBodies[0]));
     }
   }
 
@@ -49,12 +41,10 @@
       });
       return button;
     });
-    const bar = make("p", { class: "filter", role: "group", "aria-label": "Show claims by verdict" }, ...buttons);
-    figure.querySelector(".scroll").before(bar);
+    figure.querySelector(".scroll").before(make("p", { class: "filter", role: "group", "aria-label": "Verdicts" }, ...buttons));
     addEventListener("hashchange", () => { // from a tile to a row that is filtered away
-      if (!figure.querySelector(":target[hidden]")) return;
-      buttons[0].click();
-      figure.querySelector(":target").scrollIntoView({ block: "center" });
+      if (figure.querySelector(":target[hidden]")) buttons[0].click();
+      figure.querySelector(":target")?.scrollIntoView({ block: "center" });
     });
   }
 }
