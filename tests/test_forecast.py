@@ -104,12 +104,15 @@ def test_a_terminal_shows_one_bar_over_all_runs(configs, small_run, monkeypatch)
     monkeypatch.setattr(sys, "stderr", Terminal())
     with Progress([]):
         assert sys.stderr.getvalue() == ""
-    with Progress([small_run.record.config, *configs]) as progress:
-        progress.epoch(configs[1].name, row(3))
+    with Progress(configs[:1]) as progress:
         for epoch in (1, 50, 99):  # more than are expected only make it longer
             progress.epoch(configs[0].name, row(epoch))
             assert 0 < progress.bar.n < progress.bar.total
+    with Progress([small_run.record.config, *configs]) as progress:
+        progress.epoch(configs[1].name, row(3))
+        progress.epoch(configs[0].name, row(99))
         progress.finish(small_run.record)
+        assert 0 < progress.bar.n < progress.bar.total
     shown = sys.stderr.getvalue()
     (result,) = small_run.record.stops.values()
     assert f"LeNet-5 seed 0: test {result.test_accuracy:.2f} % at epoch " in shown
