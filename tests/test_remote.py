@@ -3,6 +3,7 @@
 The cluster is a real one on this machine: scheduler and workers, started by command.
 """
 
+import os
 import re
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from distributed import Client, get_worker
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution.here import run_many, train_and_store
 from fmnist_lib.execution.remote import check_address, connect, run_on
+from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
@@ -108,8 +110,8 @@ def test_what_is_done_is_stored_and_what_fails_is_named(configs, tmp_path):
 
 # --- a cluster that exists already ---
 
-HERE = str(Path(__file__).parent)
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONPATH": HERE}
+CODE = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])  # this, and no installed one
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONPATH": CODE}
 NO_SOURCES = "from fmnist_lib.data import obtain\nobtain.SOURCES.clear()\n"
 OTHER_TORCH = (
     "from fmnist_lib.execution import remote\nremote.package_version = lambda name: '0.1'\n"
