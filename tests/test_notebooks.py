@@ -3,14 +3,21 @@
 import ast
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tokenize
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
 
 from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.paths import NOTEBOOKS
+from fmnist_lib.paths import NOTEBOOKS, ROOT
+from fmnist_lib.report.files import BUNDLE
+from fmnist_lib.runs.store import RunStore
 
 NAMES = ("comparison", *MODELS)
 PARAMETERS = {"profile": "paper", "seeds": "", "records": "", "train": False}
@@ -128,3 +135,68 @@ def test_references_are_the_same_wherever_they_stand():
         for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]:
             for key, text in re.findall(r'<a id="(ref-.*?)"></a>(.*)', "".join(cell["source"])):
                 assert texts.setdefault(key, text.strip()) == text.strip()
+
+
+# --- executed ---
+
+
+def numbers_of(name, folder, monkeypatch):
+    """What a notebook shows of the records in a folder, by address; executed in this process."""
+    bundles = []
+    monkeypatch.setattr("fmnist_lib.report.show.display", lambda data, **_: bundles.append(data))
+    space = {}
+    for cell in code_cells(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)):
+        exec(cell.source, space)
+        if "parameters" in tags_of(cell):
+            space |= {"profile": "smoke", "records": str(folder)}
+    return {at: n for data in bundles for at, n in data.get(BUNDLE, {})["numbers"].items()}
+
+
+def test_a_number_rests_on_no_run_that_it_does_not_name(smoke_store, tmp_path, monkeypatch):
+    """Of a report of two models, whatever rests on these alone reads as in that of all six."""
+    few = RunStore(tmp_path / "records")
+    for run in smoke_store.runs():
+        if run.config.model in ("lenet5", "resnet_mini"):
+            smoke_store.copy(run, few)
+    for cost in smoke_store.costs():
+        few.write_cost(cost)
+    there = {*few.names(), *(f"costs/{cost.name}" for cost in few.costs()), "paper", "settings"}
+    there |= {f"model:{name}" for name in MODELS}
+    every = numbers_of("comparison", smoke_store.folder, monkeypatch)
+    some = numbers_of("comparison", few.folder, monkeypatch)
+    rows = [at for at in {*every} & {*some} if at.split("/")[1] in ("lenet5", "resnet_mini")]
+    shared = [at for at in rows if {*every[at]["sources"]} <= there]
+    assert len(shared) > 60
+    for at in shared:
+        assert every[at]["value"] == some[at]["value"], at
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_whole_report_is_made_in_small(smoke_store, tmp_path):
+    """From records to page, PDF and files by the command; all notebooks run, every mark is told."""
+    folder = tmp_path / "report"
+    command = [sys.executable, "run_all.py", "--profile", "smoke", "--output", str(folder)]
+    told = os.environ | {"FMNIST_RUNS": str(smoke_store.folder)}
+    done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = BeautifulSoup((folder / "index.html").read_text("utf-8"), "html.parser")
+    told = json.loads((folder / "numbers.json").read_text("utf-8"))
+    marks = page.select("main .value[data-at]")
+    assert len(marks) > 300
+    for mark in marks:
+        number = told["numbers"][mark["data-at"]]
+        assert mark.text == number["text"]
+        assert told["sources"][number["source"]]
+    assert "DRAFT" in page.get_text()
+    assert not page.select(".failure, .missing")
+    assert {path.stem for path in (folder / "notebooks").glob("*.ipynb")} == set(NAMES)
+    for link in page.select("a[href^='figures/'], a[href^='tables/']"):
+        assert (folder / link["href"]).is_file(), link["href"]
+    assert PdfReader(folder / "report.pdf").pages
+    words = run_all("--explain", "accuracy/lenet5/test_accuracy", "--output", str(folder))
+    assert told["numbers"]["accuracy/lenet5/test_accuracy"]["text"] in words
+
+
+def run_all(*options):
+    command = [sys.executable, "run_all.py", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -18,7 +18,7 @@ from fmnist_lib.results import statistics, tables
 from fmnist_lib.results.columns import heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.statistics import Estimate
-from fmnist_lib.results.value import PAPER, Interval, Value, setting, sources_of, value
+from fmnist_lib.results.value import PAPER, SETTINGS, Interval, Value, setting, sources_of, value
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
@@ -146,7 +146,8 @@ def tally(judged: pd.DataFrame) -> SimpleNamespace:
         return SimpleNamespace(**counts, ids=SimpleNamespace(**ids))
 
     both = ~judged[["in_paper", "outcome"]].isin(["undecided", "not tested"]).any(axis=1)
-    ours = counted("outcome", [_sources(sentence.values) for sentence in judged.evidence])
+    sources = sources_of(_sources(sentence.values) for sentence in judged.evidence)
+    ours = counted("outcome", sources or SETTINGS)  # of too few models nothing is measured
     ours.total, ours.paper = setting(len(judged)), counted("in_paper", PAPER)
     ours.turned = [*judged.id[both & (judged.in_paper != judged.outcome)]]
     return ours

@@ -76,8 +76,8 @@ def run_on_workers(
 def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> Outcomes:
     """Hand runs to a cluster in this order; yield each with its outcome as they finish.
 
-    Nobody waits for the rest once the caller stops: it is taken back, and what is being trained
-    ends with its epoch. Raises `FailedError`.
+    Nobody waits for the rest once the caller stops and closes the client: it is taken back, and
+    what is being trained ends with its epoch. Raises `FailedError`.
     """
     call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
     client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
@@ -94,15 +94,11 @@ def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task
             futures[future] = config
             runs.add(future)
 
-    try:
-        submit(AT_ONCE)
-        for future in runs:
-            yield futures.pop(future), outcome_of(future)
-            future.release()
-            submit(1)
-    finally:
-        if client.status == "running":
-            client.cancel(list(futures))
+    submit(AT_ONCE)
+    for future in runs:
+        yield futures.pop(future), outcome_of(future)
+        future.release()
+        submit(1)
 
 
 def outcome_of(future: Future) -> Outcome:
