@@ -181,7 +181,7 @@ def agreement(results: Results) -> SimpleNamespace:
             inside = "yes" if ends.low <= theirs <= ends.high else "no" if several else "–"
             outside[measure] += [row.title] * (inside == "no")
             next_run = value(ours, ours, **ends._asdict())
-            rows.append([row.title, heading(measure), ours, theirs, next_run, inside])
+            rows.append([row.title, heading(measure), value(ours, ours), theirs, next_run, inside])
     columns = ["title", "measure", "ours", "paper", "next_run", "inside"]
     rho, p = statistics.rank_correlation(models.test_accuracy, models.test_accuracy_paper)
     apart = models.difference.astype(float).abs()

@@ -156,6 +156,9 @@ def make_pages(job: Job, report: Report) -> None:
     names = ("comparison", *job.models)
     notebooks = [nbformat.read(folder / f"{name}.ipynb", as_version=4) for name in names]
     numbers, made = files.collect(*notebooks)
+    bare = zip(names, notebooks, strict=True)  # what was collected is theirs no longer
+    written = [(f"{name}.ipynb", nbformat.writes(book).encode()) for name, book in bare]
+    files.write_files(job.output, "notebooks", written)
     made |= data_files(results, weights)
     made["numbers.json"] = files.numbers_json(numbers).encode()
     for name in FOLDERS:

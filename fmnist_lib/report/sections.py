@@ -133,7 +133,6 @@ def study(results: Results) -> SimpleNamespace:
         hours=value(seconds / 3600, names),
         first=ended[0],
         last=ended[-1],
-        machines=sorted({run.environment.cpu for run in results.runs}),
         config=SimpleNamespace(**{s: setting(getattr(config, s)) for s in settings}),
     )
 
@@ -143,6 +142,11 @@ def everyone(models: pd.DataFrame) -> dict[str, SimpleNamespace]:
     known = tables.namespace(models)
     nothing = dict.fromkeys(models.columns, value(np.nan))
     return {name: known.get(name) or SimpleNamespace(**nothing, name=name) for name in MODELS}
+
+
+def outcome(judged: pd.DataFrame, claim: str) -> str:
+    """The verdict of our runs on a claim."""
+    return judged.set_index("id").outcome[claim]
 
 
 def gained(models: pd.DataFrame) -> list[str]:
