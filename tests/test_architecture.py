@@ -153,11 +153,13 @@ def test_a_room_takes_no_more_from_outside_than_it_may(room):
     assert not strangers, f"{room} must not import {', '.join(sorted(strangers))}"
 
 
-def test_what_makes_evidence_stays_small():
-    """The half that trains should be read by a sceptic in an evening: 3,600 lines are the aim."""
+def test_the_library_stays_small():
+    """What makes evidence is for a sceptic's evening: 3,600 lines are the aim, and 7,500 in all."""
     folders = ("models", "data", "training", "runs", "execution")
     files = [*LIBRARY.glob("*.py"), *(p for f in folders for p in (LIBRARY / f).rglob("*.py"))]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 4500
+    every = [p for p in LIBRARY.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 4_020
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in every) <= 10_200
 
 
 def test_nothing_draws_but_the_report():
