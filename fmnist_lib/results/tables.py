@@ -269,7 +269,8 @@ def pairs(results: Results) -> pd.DataFrame:
             "equal_within": value(min(within, default=nan), everything, SETTINGS),
             "shown_from": value(each.shown_from(len(found)) if each.error else nan, difference),
         }
-    return framed(rows)
+    columns = ("first", "second", "difference", "p", "p_holm", "differs")
+    return framed(rows) if rows else pd.DataFrame(columns=columns, dtype=object)  # of one model
 
 
 def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
