@@ -174,6 +174,7 @@ def make_pages(job: Job, report: Report) -> None:
         title=TITLE,
         subtitle=SUBTITLE,
         date=f"From runs finished by {last.day} {last:%B %Y}",
+        published=f"{last:%Y-%m-%d}",
         citation=yaml.safe_load(CITATION.read_text("utf-8")),
         numbers=numbers,
         draft=results.draft,
