@@ -137,6 +137,15 @@ def test_references_are_the_same_wherever_they_stand():
                 assert texts.setdefault(key, text.strip()) == text.strip()
 
 
+def test_sentences_refer_to_no_section_that_a_report_may_lack():
+    """A report of one model has the comparison and that model's notebook alone."""
+    texts = {name: (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8") for name in NAMES}
+    there = set(re.findall(r'<a id=\\"(sec-[\w-]+)\\">', texts["comparison"]))
+    wanted = {each for text in texts.values() for each in re.findall(r"\]\(#(sec-[\w-]+)\)", text)}
+    assert wanted
+    assert wanted <= there
+
+
 # --- executed ---
 
 
@@ -169,6 +178,16 @@ def test_a_number_rests_on_no_run_that_it_does_not_name(smoke_store, tmp_path, m
     assert len(shared) > 60
     for at in shared:
         assert every[at]["value"] == some[at]["value"], at
+
+
+def test_a_single_model_can_be_compared(smoke_store, tmp_path, monkeypatch):
+    one = RunStore(tmp_path / "records")
+    for run in smoke_store.runs():
+        if run.config.model == "lenet5":
+            smoke_store.copy(run, one)
+    numbers = numbers_of("comparison", one.folder, monkeypatch)
+    assert numbers["accuracy/lenet5/test_accuracy"]["sources"] == one.names()
+    assert numbers["pairs-summary/pairs.total"]["value"] == 0
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
