@@ -11,11 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.claims.paper import REPORTED, implied_parameters
+from fmnist_lib.claims.paper import REPORTED, implied_parameters, parameters_of
 from fmnist_lib.claims.verdicts import Sentence
-from fmnist_lib.models import build_model
-from fmnist_lib.models.describe import count_parameters
-from fmnist_lib.results.value import Value, reported, value
+from fmnist_lib.results.value import Value, reported
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES
 
 
@@ -40,8 +38,8 @@ def arithmetic() -> dict[str, Any]:
     (best, second, *_), (last, before, *_) = ranked("test_accuracy"), ranked("best_epoch")
     waits = {name: row.epochs - row.best_epoch for name, row in REPORTED.items()}
     spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows}
-    wide, narrow = (_parameters("resnet_mini", widths=w) for w in ((16, 32, 64), (4, 8, 16)))
-    two = _parameters("densenet_tiny")
+    wide, narrow = (parameters_of("resnet_mini", widths=w) for w in ((16, 32, 64), (4, 8, 16)))
+    two = parameters_of("densenet_tiny")
     vit, dense, lenet = (REPORTED[m] for m in ("vit_tiny", "densenet_tiny", "lenet5"))
     images, train, test = map(reported, (70_000, TRAIN_IMAGES, TEST_IMAGES))  # sections 1, 3.1
     resnet, densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
@@ -80,10 +78,6 @@ def arithmetic() -> dict[str, Any]:
         "between_run": reported(sum(20 <= row.epochs <= 30 for row in rows)),
         "by_30": reported(sum(row.best_epoch <= 30 for row in rows)),
     }
-
-
-def _parameters(model: str, **options: object) -> Value:
-    return value(count_parameters(build_model(model, **options)), f"model:{model}")
 
 
 def _ends(numbers: Iterable[Value]) -> SimpleNamespace:

@@ -18,7 +18,7 @@ from fmnist_lib.results import statistics, tables
 from fmnist_lib.results.columns import heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.statistics import Estimate
-from fmnist_lib.results.value import PAPER, SETTINGS, Interval, Value, setting, sources_of, value
+from fmnist_lib.results.value import PAPER, SETTINGS, Value, setting, sources_of, value
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
@@ -59,9 +59,7 @@ def our_tables(results: Results) -> Tables:
     @cache  # claims ask for the same pairs, each of which takes the predictions of all its runs
     def compare(first: str, second: str, measure: str = "test_accuracy") -> tuple[Value, Estimate]:
         if measure == "gain":
-            short, gain = replace(results, runs=longer.runs), models.gain[first]
-            lead = 100 * (longer.shares_right(first) - short.shares_right(first))
-            return gain, statistics.estimate([[*gain.parts.values()]], lead)
+            return tables.gain(results, longer, first)
         at = longer if measure.endswith("_long") else results
         return tables.compare(at, first, second, measure.removesuffix("_long"))
 
@@ -174,14 +172,11 @@ def agreement(results: Results) -> SimpleNamespace:
     for measure in AGREEING:
         for row in tables.namespace(models).values():
             ours, theirs = getattr(row, measure), getattr(row, f"{measure}_paper")
-            several = len(ours.parts) > 1
-            ends = (
-                statistics.next_interval([*ours.parts.values()]) if several else Interval(nan, nan)
-            )
-            inside = "yes" if ends.low <= theirs <= ends.high else "no" if several else "–"
+            expected = tables.next_run(ours)
+            known, near = len(ours.parts) > 1, expected.low <= theirs <= expected.high
+            inside = "yes" if near else "no" if known else "–"
             outside[measure] += [row.title] * (inside == "no")
-            next_run = value(ours, ours, **ends._asdict())
-            rows.append([row.title, heading(measure), value(ours, ours), theirs, next_run, inside])
+            rows.append([row.title, heading(measure), value(ours, ours), theirs, expected, inside])
     columns = ["title", "measure", "ours", "paper", "next_run", "inside"]
     rho, p = statistics.rank_correlation(models.test_accuracy, models.test_accuracy_paper)
     apart = models.difference.astype(float).abs()

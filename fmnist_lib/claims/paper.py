@@ -1,23 +1,22 @@
 """The facts of the reproduced paper: its two tables, and the parameter counts they imply."""
 
-import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
 import pandas as pd
 
-from fmnist_lib.models import MODELS
+from fmnist_lib.models import MODELS, build_model
+from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
-from fmnist_lib.results.value import PAPER, Value, reported
+from fmnist_lib.results.value import PAPER, Value, reported, value
 from fmnist_lib.runs.config import TEST_IMAGES
 
 PATIENCE = 5  # epochs, section 3.2
-FACTS = json.loads(Path(tables.__file__).with_name("reported.json").read_text("utf-8"))
-CITATION = SimpleNamespace(**FACTS["citation"])  # authors, title, institution, repository; no year
+# Authors, title, institution, repository; no year is given.
+CITATION = SimpleNamespace(**tables.printed()["citation"])
 
 
 def implied_parameters(model: str) -> tuple[Value, Value]:
@@ -26,11 +25,16 @@ def implied_parameters(model: str) -> tuple[Value, Value]:
     The count is the train time of an epoch over the train time per parameter; each is known to
     half a unit of its last printed digit.
     """
-    row = FACTS["models"][model]
+    row = tables.printed()["models"][model]
     seconds = _printed_as(row["train_seconds"][0])
     micros = _printed_as(row["train_time_per_parameter"])
     least = math.ceil(seconds[0] / micros[1] * 1_000_000)
     return reported(least), reported(math.floor(seconds[1] / micros[0] * 1_000_000))
+
+
+def parameters_of(model: str, **options: object) -> Value:
+    """Return how many weights a model has, with other options than the paper's if there are any."""
+    return value(count_parameters(build_model(model, **options)), f"model:{model}")
 
 
 def _printed_as(number: float) -> tuple[Decimal, Decimal]:

@@ -56,7 +56,7 @@ def best_trade_off(m: Tables) -> Verdict:
     cheaper = [any_of([m.more(me, o), m.more(me, o, "macs"), m.slower(me, o)]) for o in others]
     beats = dict(zip(others, map(all_of, zip(better, cheaper, strict=True)), strict=True))
     beaten = any_of(beats.values())
-    shown = {True: "", False: "perhaps ", None: "perhaps "}[beaten]
+    shown = "" if beaten else "perhaps "
     return outcome_of(opposite(beaten)), m.say(
         f"By some cost not shown to be dearer than ResNet-Mini, and {shown}more accurate:"
         " {rivals}. Which is best of all hangs on a weighting that the authors never gave: by ranks"

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from fmnist_lib.claims.paper import implied_parameters
-from fmnist_lib.models import MODELS, build_model
+from fmnist_lib.claims.paper import implied_parameters, parameters_of
+from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
 from fmnist_lib.report.show import say, show_figure, show_table
 from fmnist_lib.results import classes, tables, times
-from fmnist_lib.results.load import Results
+from fmnist_lib.results.load import Results, names_of
 from fmnist_lib.results.statistics import rank_correlation
 from fmnist_lib.results.value import Value, reported, setting, value
 
-__all__ = ["reported", "setting"]  # for notebooks: a number of the paper, a choice of ours
+__all__ = ["implied_parameters", "parameters_of", "reported"]  # which notebooks find here too
 
 COSTS = ("parameters", "macs", "train_seconds")
 MISTAKES = 6  # kinds of mistake that a model's section shows
@@ -38,17 +38,17 @@ def headline(own: SimpleNamespace) -> None:
     )
 
 
-def learning(results: Results, model: str) -> None:
+def learning(results: Results, own: SimpleNamespace) -> None:
     """Show a model's loss and accuracy over the epochs, with the paper's end point."""
-    epochs, models = tables.epochs_frame(results), tables.models_frame(results)
+    epochs = tables.epochs_frame(results)
     show_figure(
-        figures.learning_curves(epochs, model, tables.namespace(models)[model]),
-        name=f"{model}-training",
+        figures.learning_curves(epochs, own.name, own),
+        name=f"{own.name}-training",
         caption="{title}: loss and accuracy over the epochs, train dashed, test solid. Filled "
         "marks: best epochs. Open marks: the paper's.",
         alt="Train and test loss and accuracy of {title} over the epochs.",
-        data=epochs[epochs.model == model],
-        title=models.title[model],
+        data=epochs[epochs.model == own.name],
+        title=own.title,
     )
 
 
@@ -68,8 +68,9 @@ def beside_paper(own: SimpleNamespace) -> None:
     )
 
 
-def mistakes(results: Results, model: str) -> None:
+def mistakes(results: Results, own: SimpleNamespace) -> None:
     """Say which mistakes a model makes most, and show the image it is surest about in each."""
+    model = own.name
     pairs = classes.most_confused(results, model, MISTAKES)
     if pairs.empty:
         return
@@ -79,15 +80,15 @@ def mistakes(results: Results, model: str) -> None:
     ]
     sure = pd.concat(sure, ignore_index=True)  # of the first run, which may lack some
     scores = classes.class_scores(results)
-    own = scores[scores.model == model].sort_values("f1", kind="stable")
+    best, *_, worst = tables.ranked(scores[scores.model == model], "f1")
     say(
         "**Most often it takes {pair.true} for {pair.predicted}**, {pair.share:.1f} % of that "
-        "class. It does best on {best[class]} (F1 {best.f1:.1f} %) and worst on "
-        "{worst[class]} ({worst.f1:.1f} %).",
+        "class. It does best on {best.class} (F1 {best.f1:.1f} %) and worst on "
+        "{worst.class} ({worst.f1:.1f} %).",
         name=f"{model}-mistakes",
         pair=pairs.iloc[0],
-        best=own.iloc[-1],
-        worst=own.iloc[0],
+        best=best,
+        worst=worst,
     )
     captions = [
         f"{row.true} → {row.predicted}\n{100 * row.probability:.0f} % sure"
@@ -100,19 +101,8 @@ def mistakes(results: Results, model: str) -> None:
         "was surest about.",
         alt="Misclassified test images.",
         data=sure,
-        title=tables.models_frame(results).title[model],
+        title=own.title,
     )
-
-
-def parameters_of(model: str, **options: object) -> Value:
-    """How many weights a model has with other options."""
-    number = sum(p.numel() for p in build_model(model, **options).parameters())
-    return value(number, f"model:{model}")
-
-
-def implied(model: str) -> tuple[Value, Value]:
-    """How many parameters the paper's Table 2 allows, at least and at most."""
-    return implied_parameters(model)
 
 
 # --- the models together ---
@@ -120,7 +110,7 @@ def implied(model: str) -> tuple[Value, Value]:
 
 def study(results: Results) -> SimpleNamespace:
     """What the runs shown are: how many, how long, where and when they were made."""
-    names = [run.name for run in results.runs]
+    names = names_of(results.runs)
     each = {len(results.of(model)) for model in results.models}
     seconds = tables.runs_frame(results).wall_seconds.sum()
     ended = sorted(run.environment.finished[:10] for run in results.runs)
@@ -169,35 +159,26 @@ def compared(near: SimpleNamespace) -> Value:
     return value(int(near.rows.inside.isin(["yes", "no"]).sum()), near.within)
 
 
-def in_order(models: pd.DataFrame, column: str) -> list[str]:
-    """Model names by a column, the highest first."""
-    return list(models[column].astype(float).sort_values(ascending=False, kind="stable").index)
-
-
 def place(models: pd.DataFrame, column: str, number: int) -> SimpleNamespace:
     """The row that comes so many-th by a column, the highest first; the last if there are fewer."""
-    order = in_order(models, column)
-    return tables.namespace(models)[order[min(number, len(order)) - 1]]
+    return tables.ranked(models, column)[:number][-1]
 
 
 def titles(models: pd.DataFrame, column: str, number: int) -> list[str]:
     """The titles of the first so many by a column."""
-    return [models.title[name] for name in in_order(models, column)[:number]]
+    return [row.title for row in tables.ranked(models, column)[:number]]
 
 
-def tied(results: Results, model: str) -> list[str]:
-    """The titles of the models whose accuracy cannot be told apart from this one's."""
-    pairs = tables.pairs(results)
-    title = tables.models_frame(results).title[model]
-    own = pairs[((pairs["first"] == title) | (pairs["second"] == title)) & (pairs.differs != "yes")]
-    return [row.second if row.first == title else row.first for row in own.itertuples()]
+def tied(pairs: pd.DataFrame, title: str) -> list[str]:
+    """The titles of the models whose accuracy cannot be told apart from that of this one."""
+    alike = pairs[pairs.differs != "yes"][["first", "second"]].to_numpy().tolist()
+    return [other for pair in alike if title in pair for other in pair if other != title]
 
 
-def pairs_told_apart(results: Results) -> SimpleNamespace:
+def pairs_told_apart(results: Results, pairs: pd.DataFrame) -> SimpleNamespace:
     """How many pairs of models there are, and how many differ in accuracy."""
-    pairs = tables.pairs(results)
-    names = [run.name for run in results.runs]
-    differ = int((pairs.differs == "yes").sum()) if len(pairs) else 0
+    names = names_of(results.runs)
+    differ = int((pairs.differs == "yes").sum())
     return SimpleNamespace(total=value(len(pairs), names), differ=value(differ, names))
 
 
@@ -209,12 +190,10 @@ def paper_over_ours(models: pd.DataFrame) -> tuple[Value, Value]:
     return tuple(value(f(ratios), *(v for column in sources for v in column)) for f in (min, max))
 
 
-def rank(models: pd.DataFrame, first: str, second: str) -> SimpleNamespace:
-    """Spearman's rank correlation of two columns over the models, with its exact p."""
+def rank(models: pd.DataFrame, first: str, second: str) -> Value:
+    """Spearman's rank correlation of two columns over the models that have both."""
     known = models[[first, second]].dropna()
-    rho, p = rank_correlation(known[first].astype(float), known[second].astype(float))
-    sources = [*known[first], *known[second]]
-    return SimpleNamespace(rho=value(rho, *sources), p=value(p, *sources))
+    return rank_correlation(known[first], known[second])[0]
 
 
 def on_every_front(models: pd.DataFrame) -> list[str]:
@@ -253,7 +232,7 @@ def easiest(scores: pd.DataFrame) -> SimpleNamespace:
 
 def number_of(found: pd.DataFrame, results: Results) -> Value:
     """How many rows were found, which rests on all runs."""
-    return value(len(found), [run.name for run in results.runs])
+    return value(len(found), names_of(results.runs))
 
 
 def doubtful_images(
@@ -263,16 +242,6 @@ def doubtful_images(
     shown = doubtful.head(number)
     images = classes.images_at(results, results.models[0], shown["index"])
     return images, [f"{row.true} → {row.predicted}" for row in shown.itertuples()]
-
-
-def lowest(frame: pd.DataFrame, column: str) -> SimpleNamespace:
-    """The row with the lowest value."""
-    return SimpleNamespace(**frame.loc[frame[column].astype(float).idxmin()])
-
-
-def highest(frame: pd.DataFrame, column: str) -> SimpleNamespace:
-    """The row with the highest value."""
-    return SimpleNamespace(**frame.loc[frame[column].astype(float).idxmax()])
 
 
 def conflicts(frame: pd.DataFrame, standing: str) -> Value:

@@ -61,10 +61,17 @@ class Results:
         """What the stopping rule kept of a run."""
         return run.stops[self.rule]
 
+    @cached_property
+    def _predictions(self) -> dict[str, Arrays]:
+        return {}  # by run: a report asks for the same ones a hundred times
+
     def predictions(self, run: RunRecord) -> Arrays:
         """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""
-        _, true = tested_on(run.config.test_images)
-        return {**self.store.predictions(run, self.rule), "true": true}
+        if run.name not in self._predictions:
+            _, true = tested_on(run.config.test_images)
+            found = {**self.store.predictions(run, self.rule), "true": true}
+            self._predictions[run.name] = found
+        return self._predictions[run.name]
 
     def shares_right(self, model: str) -> np.ndarray:
         """For each test image (N,), the share of the model's runs that get it right, 0 to 1."""

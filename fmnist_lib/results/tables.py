@@ -126,9 +126,7 @@ def models_frame(results: Results) -> pd.DataFrame:
         row = {"title": MODELS[model].title, "n": value(len(runs), names_of(runs))}
         row |= {name: value(getattr(runs[0], name), f"model:{model}") for name in SIZES}
         row |= {name: measured(results, model, name) for name in (*METRICS, "epochs", *GAPS)}
-        numbers = [*row["test_accuracy"].parts.values()]
-        ends = statistics.next_interval(numbers) if len(runs) > 1 else Interval(nan, nan)
-        row["next_run"] = value(row["test_accuracy"], row["test_accuracy"], **ends._asdict())
+        row["next_run"] = next_run(row["test_accuracy"])
         row |= _times(results, runs, row, times.get(model, dict.fromkeys(RULED, value(nan))))
         row |= _patience(results, longer, model)
         row |= {f"{name}_paper": number for name, number in in_paper()[model].items()}
@@ -158,6 +156,13 @@ def measured(results: Results, model: str, name: str) -> Value:
     return over_runs(runs, numbers, Interval(max(interval.low, 0.0), min(interval.high, 100.0)))
 
 
+def next_run(number: Value) -> Value:
+    """The number, from `low` to `high` where that of one more run is expected; nan of one run."""
+    parts = [*number.parts.values()]
+    ends = statistics.next_interval(parts) if len(parts) > 1 else Interval(nan, nan)
+    return value(number, number, **ends._asdict())
+
+
 def _times(
     results: Results, runs: Sequence[RunRecord], row: dict[str, Any], alone: dict[str, Value]
 ) -> dict[str, Value]:
@@ -185,25 +190,30 @@ def _times(
 
 
 def _patience(results: Results, longer: Results | None, model: str) -> dict[str, Value]:
-    """What the longer patience adds to a model, paired within runs; nan without one.
+    """A model at the longer patience, and what that adds; nan without one.
 
     Where no best epoch moved the gain has no interval; `later_most` says how many may yet.
     """
     if longer is None or model not in longer.models:
         names = (*(f"{name}_long" for name in LONG), "gain", "later", "later_most")
         return dict.fromkeys(names, value(nan))
-    short = replace(results, runs=longer.runs)
     row = {f"{name}_long": measured(longer, model, name) for name in LONG}
-    epochs, accuracies = (measured(short, model, name) for name in ("best_epoch", "test_accuracy"))
+    row["gain"], _ = gain(results, longer, model)
+    epochs = measured(replace(results, runs=longer.runs), model, "best_epoch")
     later = sum(row["best_epoch_long"].parts[part] > epochs.parts[part] for part in epochs.parts)
-    before, after = accuracies.parts, row["test_accuracy_long"].parts
-    gains = {part: after[part] - before[part] for part in before}
-    lead = 100 * (longer.shares_right(model) - short.shares_right(model))
-    found = estimate([[*gains.values()]], lead)
-    row["gain"] = _estimated(found if later else estimate([[0.0]]), accuracies, gains)
-    row["later"] = value(later, accuracies)
-    row["later_most"] = value(statistics.most_of(later, len(gains)), accuracies)
+    row["later"] = value(later, epochs)
+    row["later_most"] = value(statistics.most_of(later, len(epochs.parts)), epochs)
     return row
+
+
+def gain(results: Results, longer: Results, model: str) -> tuple[Value, Estimate]:
+    """What the longer patience adds to a model's test accuracy in points, paired within runs."""
+    sides = replace(results, runs=longer.runs), longer
+    before, after = (measured(side, model, "test_accuracy") for side in sides)
+    gains = {part: after.parts[part] - number for part, number in before.parts.items()}
+    shares = [side.shares_right(model) for side in sides]
+    found = estimate([[*gains.values()]], 100 * (shares[1] - shares[0]))
+    return _estimated(found, before, gains), found
 
 
 def _estimated(found: Estimate, sources: object, parts: dict[str, float] | None = None) -> Value:
@@ -212,11 +222,16 @@ def _estimated(found: Estimate, sources: object, parts: dict[str, float] | None 
 
 
 @cache
+def printed() -> dict[str, Any]:
+    """What the paper prints: `models` with the rows of Tables 1 and 2, and its `citation`."""
+    return json.loads(Path(__file__).with_name("reported.json").read_text(encoding="utf-8"))
+
+
+@cache
 def in_paper() -> dict[str, dict[str, Value]]:
     """The paper's Tables 1 and 2 by model and the names of our columns; times with their spread."""
-    text = Path(__file__).with_name("reported.json").read_text(encoding="utf-8")
     found = {}
-    for model, row in json.loads(text)["models"].items():
+    for model, row in printed()["models"].items():
         numbers = {n: reported(*np.atleast_1d(v)) for n, v in row.items() if type(v) is not str}
         numbers["train_us_per_parameter"] = numbers.pop("train_time_per_parameter")
         numbers["parameters"] = reported(1000 * int(row["parameters_text"].removesuffix("K")))
@@ -282,9 +297,16 @@ def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
 
 def top(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> SimpleNamespace:
     """The row with the highest (lowest) value of a column, the first of equal ones; nan is none."""
-    rows = [*namespace(frame).values()]
+    rows = ranked(frame, column)
     known = [row for row in rows if getattr(row, column) == getattr(row, column)]  # nan is not
     return (min if lowest else max)(known or rows, key=attrgetter(column))
+
+
+def ranked(frame: pd.DataFrame, column: str) -> list[SimpleNamespace]:
+    """The rows by a column, the highest first, equal ones in their order; nan comes last."""
+    order = frame[column].astype(float).sort_values(ascending=False, kind="stable").index
+    rows = namespace(frame)
+    return [rows[name] for name in order]
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
