@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from fmnist_lib.models import MODELS
-from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig
+from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
@@ -33,23 +33,16 @@ def expected_seconds(config: RunConfig, records: Iterable[RunRecord] = ()) -> fl
     if known := whole or alike:
         rows = [row for record in known for row in record.history]
         seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows)
-        seconds /= sum(images_of(record.config) * len(record.history) for record in known)
+        seconds /= sum(record.config.trained_images * len(record.history) for record in known)
     else:
         seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
-    return seconds * images_of(config) * expected_epochs(config, whole)
+    return seconds * config.trained_images * expected_epochs(config, whole)
 
 
 def expected_epochs(config: RunConfig, records: Sequence[RunRecord] = ()) -> float:
     """Return how many epochs a run will likely have, from runs of the same work."""
     lengths = [len(record.history) for record in records] or [EXPECTED_EPOCHS]
     return min(config.epochs or statistics.median(lengths), config.max_epochs)
-
-
-def images_of(config: RunConfig) -> int:
-    """Return how many images an epoch trains on."""
-    images = config.train_images or TRAIN_IMAGES
-    held_out = config.validation_images if config.protocol != "paper" else 0
-    return images - held_out - (images // config.folds if config.protocol == "fold" else 0)
 
 
 def longest_first(

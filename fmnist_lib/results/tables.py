@@ -71,7 +71,6 @@ def runs_frame(results: Results) -> pd.DataFrame:
 
 def _row(run: RunRecord, rule: str) -> dict[str, Any]:
     config, kept, variant = run.config, run.stops[rule], variant_of(run.config)
-    trained, held_out = _images(run)
     return {
         **config.model_dump(exclude={"stops", "model_options"}),
         **kept.rule.model_dump(),
@@ -79,21 +78,12 @@ def _row(run: RunRecord, rule: str) -> dict[str, Any]:
         **run.environment.model_dump(exclude={"packages"}),
         **run.model_dump(exclude={"config", "stops", "history", "environment"}),
         **{"run": run.name, "stop": rule, "variant": variant},
-        **{"train_images": trained, "validation_images": held_out},
+        **{"train_images": config.trained_images, "validation_images": config.held_out},
         "test_images": config.test_images or TEST_IMAGES,
         "wall_seconds": sum(row.train_seconds + row.inference_ms / 1000 for row in run.history),
         "torch": run.environment.packages.get("torch"),
         "notes": "; ".join(run.environment.notes) or None,
     }
-
-
-def _images(run: RunRecord) -> tuple[int, int]:
-    """How many images a run trains on, and holds out for validation or as a fold."""
-    config = run.config
-    images = config.train_images or TRAIN_IMAGES
-    held_out = config.validation_images if config.protocol != "paper" else 0
-    held_out += -(-images // config.folds) if config.protocol == "fold" else 0
-    return images - held_out, held_out
 
 
 def epochs_frame(results: Results) -> pd.DataFrame:
@@ -108,7 +98,7 @@ def epochs_frame(results: Results) -> pd.DataFrame:
         labels = {"name": run.name, "model": config.model, "variant": variant_of(config)}
         labels |= {"seed": config.seed, "fold": config.fold}
         for row in run.history[: results.kept(run).epochs]:
-            seconds = row.train_seconds * TRAIN_IMAGES / _images(run)[0] * alone
+            seconds = row.train_seconds * TRAIN_IMAGES / config.trained_images * alone
             times = {"train_seconds": seconds, "inference_ms": row.inference_ms * alone}
             rows.append({**labels, **row.model_dump(), **times})
     return pd.DataFrame(rows)

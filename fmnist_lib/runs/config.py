@@ -117,8 +117,7 @@ class RunConfig(Settings):
             require(met, f"{name}: needs {other} {' or '.join(values)}")
         names, monitors = ({getattr(s, n) for s in self.stops} for n in ("name", "monitor"))
         held, fold = self.protocol != "paper", self.protocol == "fold"
-        images = self.train_images or TRAIN_IMAGES
-        most = images - (-(-images // self.folds) if fold else 0) - 1
+        most = self.validation_images + self.trained_images - 1
         few = (self.epochs or 0) <= self.max_epochs or self.shortened
         for met, fault in (
             (self.epochs or names, "stops: at least one stopping rule is needed"),
@@ -140,6 +139,18 @@ class RunConfig(Settings):
     def rules(self) -> tuple[Stop, ...]:
         """The stopping rules, or the one that keeps the last of a fixed number of epochs."""
         return self.stops or (Stop(monitor=LAST, patience=self.epochs),)
+
+    @property
+    def held_out(self) -> int:
+        """How many training images validate or make up the fold, if uneven the largest."""
+        images = self.train_images or TRAIN_IMAGES
+        fold = -(-images // self.folds) if self.protocol == "fold" else 0
+        return fold + (self.validation_images if self.protocol != "paper" else 0)
+
+    @property
+    def trained_images(self) -> int:
+        """How many images an epoch trains on."""
+        return (self.train_images or TRAIN_IMAGES) - self.held_out
 
     @property
     def key(self) -> str:
