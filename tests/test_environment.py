@@ -1,18 +1,17 @@
 """Where a number was measured: whose commit, how many cores, and which code."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 
 import dask.system
 import pytest
-from made_up import ENVIRONMENT
 
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs import environment
-from fmnist_lib.runs.environment import RULES, TRAINING_CODE, usable_cores
+from fmnist_lib.runs.environment import RULES, TRAINING_CODE, plain_tree, usable_cores
 
 # --- the commit ---
 
@@ -24,8 +23,11 @@ def run_git(folder, *arguments):
     return subprocess.run(command, cwd=folder, env=outside, **how).stdout.strip()
 
 
-def repository(folder):
-    folder.mkdir(parents=True)
+@pytest.fixture
+def own(tmp_path):
+    """A repository with one commit, which ignores logs."""
+    folder = tmp_path / "own"
+    folder.mkdir()
     run_git(folder, "init", "-q")
     (folder / ".gitignore").write_text("*.log\n")
     run_git(folder, "add", ".gitignore")
@@ -42,9 +44,6 @@ def project(monkeypatch):
         monkeypatch.setattr(environment, "digest_of_code", lambda *_: "")  # there is no code
         environment.git.cache_clear()
         found = environment.describe_environment()
-        reason = environment.missing_commit_reason()
-        assert (reason is None) == (found.commit is not None)
-        assert reason is None or "\n" not in reason
         return found.commit, found.dirty
 
     yield move
@@ -52,8 +51,7 @@ def project(monkeypatch):
     environment.git.cache_clear()
 
 
-def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, project, monkeypatch):
-    own = repository(tmp_path / "own")
+def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, own, project, monkeypatch):
     head = run_git(own, "rev-parse", "HEAD")
     (tmp_path / "link").symlink_to(own)
     inside = own / "vendor" / "project"
@@ -69,19 +67,16 @@ def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, project, monk
     assert project(own) == (None, None)  # there is no git
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["tarball", "checkout"])
 def test_what_a_hook_says_of_its_repository_is_not_said_of_ours(
-    tmp_path, project, monkeypatch, own
+    tmp_path, own, project, monkeypatch
 ):
-    other = repository(tmp_path / "another")
-    (other / "more").touch()
-    run_git(other, "add", "more")
-    run_git(other, "commit", "-q", "-m", "second")
-    here = tmp_path / "here"
-    repository(here) if own else here.mkdir()
+    tarball, other = tmp_path / "tarball", tmp_path / "other"
+    tarball.mkdir()
+    run_git(tmp_path, "clone", "-q", own, other)
+    run_git(other, "commit", "-q", "--allow-empty", "-m", "second")
     for name, value in {
         "GIT_DIR": other / ".git",
-        "GIT_WORK_TREE": here,
+        "GIT_WORK_TREE": other,
         "GIT_INDEX_FILE": other / ".git" / "index",
         "GIT_OBJECT_DIRECTORY": other / ".git" / "objects",
         "GIT_COMMON_DIR": other / ".git",
@@ -89,15 +84,14 @@ def test_what_a_hook_says_of_its_repository_is_not_said_of_ours(
         "GIT_PREFIX": "x/",
     }.items():
         monkeypatch.setenv(name, str(value))
-    expected = (run_git(here, "rev-parse", "HEAD"), False) if own else (None, None)
-    assert project(here) == expected
+    assert project(own) == (run_git(own, "rev-parse", "HEAD"), False)
+    assert project(tarball) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("file", "dirty"), [("", False), ("a.log", False), ("a.py", True), (".gitignore", True)]
 )
-def test_dirty_is_what_is_neither_committed_nor_ignored(tmp_path, project, file, dirty):
-    own = repository(tmp_path / "own")
+def test_dirty_is_what_is_neither_committed_nor_ignored(own, project, file, dirty):
     run_git(own, "config", "status.showUntrackedFiles", "no")  # a user's own taste
     if file:
         (own / file).write_text("changed\n*.log\n")
@@ -124,20 +118,6 @@ def test_without_the_packages_that_know_the_system_tells(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7})
     assert usable_cores() == 3
     assert environment.cpu_name.__wrapped__() in (known, environment.platform.machine())
-
-
-@pytest.mark.parametrize("hours", [-30, 30])
-def test_a_clock_that_is_set_in_mid_run_changes_no_duration(monkeypatch, hours):
-    class SetClock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(UTC) + timedelta(hours=hours)
-
-    begun = ENVIRONMENT.model_copy(update={"started": environment.now()})
-    monkeypatch.setattr(environment, "datetime", SetClock)
-    over = environment.ended(begun)
-    passed = datetime.fromisoformat(over.finished) - datetime.fromisoformat(over.started)
-    assert timedelta(0) <= passed < timedelta(minutes=1)
 
 
 # --- the code ---
@@ -169,7 +149,7 @@ SAME = [  # what is put in the place of what
 ]
 OTHER = [
     ("3.14", "3.15"),
-    ("SIZE = 10", "SIZE = 11"),
+    ("3.14", "None"),
     ("sides = 4", "sides = 5"),
     ("if radius:", "if not radius:"),
     ("radius: float", "radius: float = 0"),
@@ -205,6 +185,17 @@ def test_a_function_may_move_to_another_file(digest):
     assert digest(a=head + rest, b='"""Another room."""\n' + function) == whole
     assert digest(moved_whole=SOURCE) == whole
     assert digest(a=head + rest) != whole  # and was not simply overlooked
+
+
+@pytest.mark.parametrize(("value", "same"), [(None, True), ([], True), ("x", False), (0, False)])
+def test_what_a_newer_python_leaves_empty_in_its_trees_does_not_count(value, same):
+    statement = "def f(): return f'{a:{b}}'"
+    (node,), (newer,) = ast.parse(statement).body, ast.parse(statement).body
+    newer._fields = ("new", *newer._fields)
+    newer.new = value
+    spec = newer.body[0].value.values[0].format_spec
+    spec.values.append(ast.Constant(""))  # as Python 3.12 has it
+    assert (plain_tree(newer) == plain_tree(node)) is same
 
 
 @pytest.mark.parametrize("part", [*TRAINING_CODE, *RULES])

@@ -8,8 +8,9 @@ import argparse
 from fmnist_lib.commands.job import Job, Report, job_of, tell
 from fmnist_lib.execution.forecast import forecast, past_runs
 from fmnist_lib.execution.here import train_and_store
+from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.environment import missing_commit_reason
+from fmnist_lib.runs.environment import git
 from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
 
@@ -48,7 +49,7 @@ def state_of(job: Job, config: RunConfig) -> str:
         return "cached" if found[1] is job.store else "released"
     if job.released.find(config):
         return "released, to be trained here too"
-    return f"to train, because {job.store.why_missing(config)}"
+    return "to train"
 
 
 def missing_of(job: Job) -> list[RunConfig]:
@@ -61,8 +62,8 @@ def train_missing(job: Job, report: Report) -> list[Found]:
     """Train what has no record, store it, and return all runs that succeeded."""
     if missing := missing_of(job):
         where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
-        if reason := missing_commit_reason():
-            tell(f"the records will name no commit: {reason}")
+        if not git("rev-parse", "HEAD"):
+            tell(f"the records will name no commit: git finds none of {ROOT}")
         tell(f"training {len(missing)} of {len(job.configs)} runs, {where}")
     how = {"jobs": job.jobs, "scheduler": job.scheduler, "minutes": job.minutes}
     how |= {"keep_going": job.keep_going, "anew": job.force}

@@ -2,18 +2,20 @@
 
 import ast
 import hashlib
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import JsonValue
 
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import DATA_SHA256
@@ -25,14 +27,10 @@ TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 RULES = ("claims", *(f"results/{name}.py" for name in ("statistics", "tables", "times")))
 """Those that judge claims: a record tells under which rules it began."""
 
-STARTED, COUNTER = datetime.now(UTC), time.perf_counter()
-
 
 def now() -> str:
     """Return the current time as ISO 8601 in UTC, to the second."""
-    # Counted on from the start of the process, so that a clock that is set changes no duration.
-    passed = timedelta(seconds=time.perf_counter() - COUNTER)
-    return (STARTED + passed).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe_environment() -> Environment:
@@ -89,16 +87,13 @@ def peak_memory_mib() -> float | None:
 @cache
 def cpu_name() -> str:
     """Return the processor's name, or its architecture where the system does not tell."""
-    name = None
     try:
         import cpuinfo
-
-        name = cpuinfo.get_cpu_info().get("brand_raw")
-    except ImportError:
-        if sys.platform == "linux":
-            name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
-            name = name and name[1].strip()
-    return name or platform.machine()
+    except ImportError:  # where there is no more than training needs
+        known = Path("/proc/cpuinfo").read_text("utf-8") if sys.platform == "linux" else ""
+        name = re.search(r"model name\s*: (.*\S)", known)
+        return name[1] if name else platform.machine()
+    return cpuinfo.get_cpu_info().get("brand_raw") or platform.machine()
 
 
 def usable_cores() -> int:
@@ -119,24 +114,36 @@ def code_sha256() -> str:
 def digest_of_code(*parts: str) -> str:
     """Return one digest over what files and folders below `fmnist_lib/` define.
 
-    Over definitions, not bytes: comments, docstrings, imports, layout and the file in which a
-    definition lies do not matter, so that moving code does not make it other code.
+    Over definitions, not bytes: comments, docstrings, imports, layout, the file in which a
+    definition lies and the version of Python do not matter. Moved code is no other code.
     """
     definitions: list[str] = []
     for place in (ROOT / "fmnist_lib" / part for part in parts):
         for file in [place] if place.suffix == ".py" else place.rglob("*.py"):
             tree = ast.parse(file.read_text("utf-8"))
-            for node in ast.walk(tree):
-                if isinstance(body := getattr(node, "body", None), list):
-                    node.body = [statement for statement in body if not is_silent(statement)]
-            definitions += map(ast.unparse, tree.body)  # a dump differs from Python to Python
+            definitions += map(json.dumps, plain_tree(tree.body))
     return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
 
 
-def is_silent(statement: ast.stmt) -> bool:
-    """Return whether a statement is an import or a docstring."""
-    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return is_text or isinstance(statement, ast.Import | ast.ImportFrom)
+def plain_tree(part: Any) -> JsonValue:  # noqa: ANN401, a node, a list of nodes or a leaf
+    """Return a part of a syntax tree without imports, docstrings and fields that are empty.
+
+    A newer Python adds fields to its nodes, empty where the code is what it was.
+    """
+    if isinstance(part, list):
+        return [plain_tree(entry) for entry in part if not is_silent(entry)]
+    if not isinstance(part, ast.AST):
+        return ascii(part)
+    if isinstance(part, ast.JoinedStr):  # one Python ends a format in braces with an empty text
+        part.values = [value for value in part.values if getattr(value, "value", None) != ""]
+    fields = {n: plain_tree(value) for n, value in ast.iter_fields(part) if value not in (None, [])}
+    return [type(part).__name__, dict(sorted(fields.items()))]
+
+
+def is_silent(part: Any) -> bool:  # noqa: ANN401, as in plain_tree
+    """Return whether this is an import or a docstring."""
+    is_text = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+    return is_text or isinstance(part, ast.Import | ast.ImportFrom)
 
 
 @cache
@@ -152,8 +159,3 @@ def git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def missing_commit_reason() -> str | None:
-    """Return in a line why records name no commit, None where they do."""
-    return None if git("rev-parse", "HEAD") else f"git finds no commit of {ROOT}"
