@@ -122,7 +122,7 @@ def test_dry_run_names_each_run_and_why_and_changes_nothing(
     *lines, forecast = capsys.readouterr().out.splitlines()
     states = [line.split(maxsplit=1)[1] for line in lines]
     assert states.count("cached") == len(MODELS)
-    assert states.count("to train, because no record of this model and seed") == len(MODELS)
+    assert states.count("to train") == len(MODELS)
     assert forecast.startswith(f"forecast: {len(MODELS)} runs to train, 0.0 core hours; ")
     assert files_of(smoke_store.folder) == before
     assert not list(project.iterdir())

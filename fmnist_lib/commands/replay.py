@@ -114,7 +114,7 @@ def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[
     found = [(config, scratch.find(config)) for config in configs]
     missing = [c for c, run in found if not run or run.environment.model_dump(include=SAME) != here]
     tell(f"training {len(missing)} of {len(configs)} runs again, {jobs} side by side")
-    return train_and_store(longest_first(missing), scratch, jobs=jobs, with_weights=False).failures
+    return train_and_store(longest_first(missing), scratch, jobs=jobs).failures
 
 
 # --- how far two records of one run agree ---

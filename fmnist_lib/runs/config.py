@@ -20,6 +20,7 @@ DATA_SHA256 = "6e1b8248a371b684a8915a1bed4b38233fddf371eb4aedfbefbeecd3adf25313"
 
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000  # as published
 MAX_SEED = 2**32 - 1
+MAX_EPOCHS = 100  # generous: early stopping ends every run of the study before it
 LAST = "last"  # the monitor of a run with a fixed number of epochs
 
 Monitor = Literal["test_loss", "validation_loss", "last"]
@@ -70,7 +71,7 @@ class RunConfig(Settings):
     # Not part of the key: one record can serve several rules. Not strict: JSON has no tuples.
     stops: Annotated[tuple[Stop, ...], Field(strict=False)] = (Stop(),)
     epochs: Positive | None = None  # so many and no stopping rule, as a schedule needs it
-    max_epochs: Positive = 100  # generous: early stopping ends every run of the study before it
+    max_epochs: Positive = MAX_EPOCHS
     batch_size: Positive = 64  # assumption: the paper does not say
     augment: Literal["none", "flip", "shift", "flip+shift", "mixup"] = "none"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # assumption, with PyTorch's betas
@@ -91,7 +92,7 @@ class RunConfig(Settings):
     @classmethod
     def _settle(cls, values: Any) -> Any:  # noqa: ANN401, not checked yet
         """Drop model options at their defaults, once checked: the same run as without them."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict):  # a config that is one already, or nonsense
             return values
         if values.get("epochs") is not None:
             values = {"stops": (), **values}
@@ -167,12 +168,9 @@ class RunConfig(Settings):
     @property
     def shortened(self) -> bool:
         """Whether the run sees less than the study's runs do: part of the data, or few epochs."""
-        full_epochs = type(self).model_fields["max_epochs"].default
-        return bool(self.train_images or self.test_images or self.max_epochs < full_epochs)
+        return bool(self.train_images or self.test_images or self.max_epochs < MAX_EPOCHS)
 
-    def differs(
-        self, other: "RunConfig", *, ignoring: Collection[str] = ()
-    ) -> dict[str, tuple[JsonValue, JsonValue]]:
+    def differs(self, other: "RunConfig", *, ignoring: Collection[str] = ()) -> dict[str, tuple]:
         """Return the settings in which two runs differ, with both values; rules never count."""
         ignored = {"stops", *ignoring}
         ours, theirs = (run.model_dump(mode="json", exclude=ignored) for run in (self, other))

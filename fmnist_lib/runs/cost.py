@@ -12,15 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.models import build_model
-from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig
 from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
 from fmnist_lib.runs.record import CostRecord, Turn, digest_json
 from fmnist_lib.training import loop
 
-BLOCK_IMAGES = 1_280  # trained on in a turn; whole batches
-TEST_IMAGES = 2_000  # classified in a turn
+TRAINED, TESTED = 1_280, 2_000  # images of a block in a turn, scaled to the whole data set
 SINGLE_IMAGES = 20  # classified one by one in a turn
-SCALED_TO, TESTED = 60_000, 10_000  # images that the times of blocks are scaled to
 RULER = 512  # side of the square matrices whose product is timed beside every block
 MINUTES, FOR_RELEASE = 3, 35  # of measuring, all models together
 
@@ -86,7 +84,7 @@ def measure_costs(
             model=timing.config.model,
             config=timing.config,
             block_images=len(timing.parts.train[1]),
-            scaled_to_images=SCALED_TO,
+            scaled_to_images=TRAIN_IMAGES,
             inference_images=len(timing.parts.test[1]),
             turns=taken,
             environment=environment,
@@ -103,10 +101,9 @@ class Timing:
         self.config = config
         self.model = loop.place_model(build_model(config.model, **config.model_options), config)
         parts = loop.split_parts(data, config)
-        whole_batches = -(-BLOCK_IMAGES // config.batch_size) * config.batch_size
         train, test = (
             tuple(tensor[:images] for tensor in part)
-            for part, images in ((parts.train, whole_batches), (parts.test, TEST_IMAGES))
+            for part, images in ((parts.train, TRAINED), (parts.test, TESTED))
         )
         self.parts = replace(parts, train=train, held={"test": test})
         self.trainer = loop.Trainer(self.model, self.parts, config)
@@ -129,8 +126,8 @@ class Timing:
         steal = getattr(used, "steal", 0.0)
         others = 100 - used.idle - getattr(used, "iowait", 0.0) - steal - own
         return Turn(
-            train_seconds=train * SCALED_TO / len(self.parts.train[1]),
-            inference_ms=1000 * test * TESTED / len(self.parts.test[1]),
+            train_seconds=train * TRAIN_IMAGES / len(self.parts.train[1]),
+            inference_ms=1000 * test * TEST_IMAGES / len(self.parts.test[1]),
             latency_ms=1000 * statistics.median(single),
             latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
             ruler_ms=(1000 * before, 1000 * between, 1000 * after),

@@ -1,6 +1,6 @@
 """Which runs there are: families, each with the question it answers; profiles choose among them.
 
-Times are those of one core of 2020 and of one NVIDIA H100 with 24 runs side by side, both rough.
+Times are those of one core of 2020 and of one NVIDIA H100 with 30 runs side by side, both rough.
 """
 
 import re
@@ -104,53 +104,44 @@ QUICK = tuple(
 )
 
 
-def searched(prefix: str, recipes: Sequence[Settings]) -> tuple[Variant, ...]:
+def searched(recipes: Sequence[Settings]) -> tuple[Variant, ...]:
     """Return every recipe with every model."""
-    numbered = [(f"{prefix} {number}", recipe) for number, recipe in enumerate(recipes, start=1)]
-    return tuple(variant for name, recipe in numbered for variant in all_models(name, **recipe))
+    return tuple(variant for recipe in recipes for variant in all_models(**recipe))
 
 
-FIVE_FOLDS = [{"partition": 0, "fold": fold} for fold in range(5)]
+TWICE_FIVE = [{"partition": partition, "fold": fold} for partition in (0, 1) for fold in range(5)]
 
 FAMILIES: Mapping[str, Family] = {
     # What the paper's protocol gives. 30 runs, 25 core hours, always on a processor.
     "paper": Family(all_models(), PATIENT),
     # How accurate the models are when validation images choose, and how much choosing by test
-    # images flatters. 60 runs, 45 core hours or 12 min on a GPU; reduced 30.
+    # images flatters. 60 runs, 45 core hours or 30 min on a GPU; reduced 30.
     "split": Family(all_models(), SPLIT, seeds="0-9", reduced={"seeds": "0-4"}),
     # Whether ranks and verdicts hold in five-fold cross-validation.
-    # 60 runs, 40 core hours or 10 min; reduced 30, one partition.
+    # 60 runs, 40 core hours or 25 min; reduced 30, one partition.
     "folds": Family(
-        all_models(),
-        FOLD,
-        seeds="0",
-        folds=[{**fold, "partition": partition} for partition in (0, 1) for fold in FIVE_FOLDS],
-        reduced={"folds": FIVE_FOLDS},
+        all_models(), FOLD, seeds="0", folds=TWICE_FIVE, reduced={"folds": TWICE_FIVE[:5]}
     ),
     # Which part of a model matters (C11, C16, C17, C18), and the paper's wishes.
-    # 100 runs, 120 core hours or 30 min; reduced 60 with patience 5 alone.
+    # 100 runs, 120 core hours or 75 min; reduced 60 with patience 5 alone.
     "ablations": Family(ABLATED, SPLIT, reduced={"seeds": "0-2", "settings": SHORT}),
-    # What augmentation brings each model (C19). 60 runs, 60 core hours or 15 min; reduced 24.
+    # What augmentation brings each model (C19). 60 runs, 60 core hours or 40 min; reduced 24.
     "augment": Family(AUGMENTED, SPLIT, reduced={"seeds": "0-1"}),
     # Which epochs and rate of the recipe suit each model, on validation images.
-    # 48 runs, 90 core hours or 20 min; reduced 18, three settings a model.
+    # 48 runs, 90 core hours or 50 min; reduced 18, three settings a model.
     "recipe-search": Family(
-        searched("recipe", RECIPES),
-        SEARCH,
-        seeds="100",
-        reduced={"variants": searched("recipe", RECIPES[:3])},
+        searched(RECIPES), SEARCH, seeds="100", reduced={"variants": searched(RECIPES[:3])}
     ),
     # How few epochs reach the paper's accuracy, on validation images.
-    # 48 runs, 4 core hours or 3 min.
-    "quick-search": Family(searched("quick", QUICK), SEARCH, seeds="100"),
+    # 48 runs, 4 core hours or 8 min.
+    "quick-search": Family(searched(QUICK), SEARCH, seeds="100"),
     # Whether the order of the models hangs on Adam at 1e-3 with batches of 64.
-    # 90 runs, 70 core hours or 20 min; reduced 12, rates alone.
+    # 90 runs, 70 core hours or 50 min; reduced 12, rates alone.
     "sensitivity": Family(SETTINGS, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
 }
 
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
 """In percent, Table 1 of the paper."""
-
 
 # Families whose settings a search decides: its name, and whether the quickest run that is as good
 # as the paper's is chosen. 30 runs each on all training images, reduced 18; test images count once.
@@ -185,8 +176,7 @@ def plan_families(
     """Return the runs of each family, model by model in the paper's order.
 
     `families`, `models` and `seeds` as on the command line; empty means all, or a family's own
-    seeds, which a search keeps in any case. Besides, the settings `device` and `precision`: a GPU
-    gets every run, a processor the reduced number and, unless named, alone the paper's family. What
+    seeds, which a search keeps in any case. Unless named, the paper's family is a processor's. What
     a search decides is read in `records`, and left out for a model whose search is not whole.
     Raises `UserError` for anything unknown.
     """
@@ -227,7 +217,7 @@ def decided(name: str, records: Sequence[RunRecord], *, models: str = "", **how:
             best = best_of([by_name[run] for run in tried], quickest=quickest).config
             apart = {"model", "seed", "stops", *SEARCH, *how}
             settings = best.model_dump(exclude_defaults=True, exclude=apart)
-            variants.append(Variant(model, name, settings))
+            variants.append(Variant(model, settings=settings))
     return Family(variants, reduced={"seeds": "0-2"})
 
 

@@ -20,17 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.data.splits import stratified_folds
-from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.errors import FailedError
 from fmnist_lib.runs import config as settings
-from fmnist_lib.runs.config import TEST_IMAGES, Positive, RunConfig, Stop, one_line
+from fmnist_lib.runs.config import Positive, RunConfig, Stop, one_line
 from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.training.stopping import EarlyStopping
 
-SCHEMA_VERSION = 1
 TIMES = {"train_seconds", "inference_ms"}
 FOLD = {"fold_loss", "fold_accuracy"}  # of runs with folds alone, so that other digests stay
-SPLITS = ("train", "test", "validation", "fold")
-METRICS = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
 Arrays = dict[str, np.ndarray]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
@@ -106,7 +103,7 @@ class RunRecord(Schema):
     """Everything a finished run leaves, but weights and predictions."""
 
     kind: Literal["run"] = "run"
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: Name
     key: str
     config: RunConfig
@@ -136,7 +133,7 @@ class CostRecord(Schema):
     """Times of one model, measured alone on the machine."""
 
     kind: Literal["cost"] = "cost"
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: Name
     model: str
     config: RunConfig
@@ -210,23 +207,19 @@ def follow(
         "fired": end.fired,
         "best_epoch": end.best_epoch,
         "epochs": end.last_epoch,
-        **{name: getattr(history[end.best_epoch - 1], name) for name in METRICS},
+        **history[end.best_epoch - 1].model_dump(exclude={"epoch", *TIMES}),
         **hashes,
         "digest": digest_json([metrics_of(history[: end.last_epoch]), hashes]),
     }
 
 
-def contradictions(
-    record: RunRecord, predictions: Mapping[str, Arrays], labels: Mapping[str, torch.Tensor]
-) -> list[str]:
+def contradictions(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[str]:
     """Return what in a record does not follow from the rest of it, as `field: what is wrong`.
 
-    `predictions` by rule; `labels` by split, as from `true_labels`: of what lacks there only the
-    number of predictions is checked.
+    `predictions` by rule. Raises `UserError` where the data set cannot be had.
     """
     config, history, stops = record.config, record.history, record.stops
-    images = {"test": config.test_images or TEST_IMAGES}
-    images |= {split: len(true) for split, true in labels.items()}
+    labels = true_labels(config)
     rules = {rule.name: rule for rule in config.rules}
     facts = [  # field, its value, and the one that follows from the rest
         ("name", record.name, f"{config.model}-s{config.seed}-{record.key[:12]}"),
@@ -237,18 +230,18 @@ def contradictions(
         facts += [("key", record.key, config.key)]
     last = 0
     for name, kept in stops.items():
-        arrays = predictions.get(name, {})
+        arrays = predictions[name]
         follows = follow(kept.rule, history, kept.weights_sha256, arrays)
         last = max(last, follows["epochs"])
         found = [(field, getattr(kept, field), value) for field, value in follows.items()]
-        for split, count in images.items():
+        for split, true in labels.items():
             stem = "predicted" if split == "test" else f"{split}_predicted"
             predicted = arrays.get(stem, np.empty(0))
             seen = (predicted.dtype, predicted.shape, bool((predicted < 10).all()))
-            found += [(stem, seen, ("uint8", (count,), True))]  # of ten classes
-            if seen == found[-1][2] and split in labels:
-                confusion = confusion_matrix(labels[split], torch.from_numpy(predicted))
-                share = 100.0 * int(confusion.trace()) / count
+            found += [(stem, seen, ("uint8", (len(true),), True))]  # of ten classes
+            if seen == found[-1][2]:
+                confusion = confusion_matrix(true, torch.from_numpy(predicted))
+                share = 100.0 * int(confusion.trace()) / len(true)
                 found += [(f"{split}_accuracy", getattr(kept, f"{split}_accuracy"), share)]
                 if split == "test":
                     found += [("confusion", kept.confusion, confusion.tolist())]
@@ -262,25 +255,20 @@ def contradictions(
 
 
 def true_labels(config: RunConfig) -> dict[str, torch.Tensor]:
-    """Return the true classes of the images that a run is judged on, (N,) by split.
-
-    Those are `test` and, where there is one, `fold`; without those that cannot be had.
-    """
+    """Return the true classes of the images that a run is judged on: `test` and `fold`, (N,)."""
     found = {"test": labels_of("test", config.test_images)}
-    if config.protocol == "fold" and (dealt := labels_of("train", config.train_images)) is not None:
+    if config.protocol == "fold":
+        dealt = labels_of("train", config.train_images)
         dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
         *_, held_out = stratified_folds(dealt, stopping_images=config.validation_images, **dealing)
         found["fold"] = dealt[held_out]
-    return {split: labels for split, labels in found.items() if labels is not None}
+    return found
 
 
 @cache
-def labels_of(split: str, count: int | None) -> torch.Tensor | None:
-    """Return the labels of so many images of `train` or `test`; None where they cannot be had."""
-    try:
-        data = load(**{"train_images": 1, "test_images": 1, f"{split}_images": count})
-    except (OSError, UserError):
-        return None
+def labels_of(split: str, count: int | None) -> torch.Tensor:
+    """Return the labels of so many images of `train` or `test`."""
+    data = load(**{"train_images": 1, "test_images": 1, f"{split}_images": count})
     return getattr(data, f"{split}_labels")
 
 
@@ -304,13 +292,11 @@ def decode(path: Path, schema: type[Record]) -> Record:
     """Return the record in a file; raise `DamagedRecordError` that names the file and the fault."""
     try:
         content = json.loads(path.read_bytes())
-        if int(content.get("schema_version", 0)) > SCHEMA_VERSION:
-            raise UserError(f"{path}: was written by a newer version of this project")
         if content.pop("checksum", None) != digest_json(content):
             raise DamagedRecordError(f"{path}: its checksum does not match its content")
         return schema.model_validate(content)
     except ValidationError as error:
         fault = f"is not a valid record ({one_line(error)[:300]})"
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         fault = f"is not a whole JSON record ({error})"
     raise DamagedRecordError(f"{path}: {fault}")

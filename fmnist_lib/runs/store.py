@@ -2,9 +2,9 @@
 
 A folder with one sub-folder a run: `record.json` beside the arrays, named by their digest
 (`predictions-<sha256>.safetensors` and, in the local store alone, `weights-…`), so that rules with
-the same best epoch share them; older runs named them by rule. Costs lie in `costs/`. The record is
-written last and in one step: before it there is no run, or still the one that it replaces. What is
-left over, by a kill too, is removed when the run is next written.
+the same best epoch share them. Costs lie in `costs/`. The record is written last and in one step:
+before it there is no run, or still the one that it replaces. What is left over, by a kill too, is
+removed when the run is next written.
 """
 
 import os
@@ -50,23 +50,15 @@ class RunStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store for writing; raise `UserError` at once where that cannot be.
+        """Hold the store for writing; raise `UserError` where another process does.
 
-        Another process may hold it, or the folder may refuse one of the steps of writing a run:
-        all of them are taken on trial, before any work.
+        Or where the folder refuses one of the steps of writing a run, which are tried at once.
         """
         lock = FileLock(self.folder / ".lock", timeout=0)
-        with self._told_plainly(UserError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise UserError(
-                    f"{self.folder}: another process is writing to this record store; wait until "
-                    "it has finished"
-                ) from None
         try:
             with self._told_plainly(UserError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
                 for file in ("new", "newer"):  # a run, and one that replaces it
                     self._put(".trial", {file: b"trial"})
                 shutil.rmtree(self.folder / ".trial")
@@ -79,20 +71,20 @@ class RunStore:
         """Turn what the system refuses (a full or read-only disk) into one line for the user."""
         try:
             yield
+        except Timeout:
+            fault = "another process is writing to this record store; wait until it has finished"
+            raise kind(f"{self.folder}: {fault}") from None
         except (OSError, NotImplementedError) as error:  # the latter: a disk without locks
             fault = getattr(error, "strerror", None) or error
             raise kind(f"{self.folder}: cannot be written to ({fault})") from None
 
-    def write(self, output: RunOutput, *, with_weights: bool = True) -> None:
-        """Store a run; raise `FailedError` when the disk is full or read-only.
-
-        An earlier run of that name stays readable until the new one takes its place.
-        """
-        record, weights = output.record, output.weights if with_weights else {}
+    def write(self, output: RunOutput) -> None:
+        """Store a run, in place of an earlier one; raise `FailedError` where the disk refuses."""
+        record = output.record
         files = {
-            file_name(kind, record, rule): records.encode_arrays(arrays)
-            for kind, by_rule in (("predictions", output.predictions), ("weights", weights))
-            for rule, arrays in by_rule.items()
+            self.path_of(record, kind, rule).name: records.encode_arrays(arrays)
+            for kind in ("predictions", "weights")
+            for rule, arrays in getattr(output, kind).items()
         }
         with self._told_plainly(FailedError):
             self._put(record.name, {**files, "record.json": records.encode(record)})
@@ -118,18 +110,16 @@ class RunStore:
 
     def path_of(self, record: RunRecord, kind: str, rule: str) -> Path:
         """Return where a run's `predictions` or `weights` under a rule lie, if there are any."""
-        path = self.folder / record.name / file_name(kind, record, rule)
-        older = path.with_name(f"{kind}-{rule}.safetensors")
-        return older if older.exists() and not path.exists() else path
+        sha256 = getattr(record.stops[rule], f"{kind}_sha256")
+        return self.folder / record.name / f"{kind}-{sha256[:16]}.safetensors"
 
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record of `config` with all rules it asks for, or None.
 
-        A damaged one is set aside with a warning that names it, and counts as absent. A folder
-        without a record is a run that is being written, or that was cut short: absent.
+        A damaged one is set aside with a warning that names it, and counts as absent.
         """
         folder = self.folder / config.name
-        if not (folder / "record.json").exists():
+        if not (folder / "record.json").exists():  # perhaps being written
             return None
         try:
             record = self.read(config.name)
@@ -137,18 +127,6 @@ class RunStore:
             self._reject(folder, f"{error}; the run counts as missing")
             return None
         return record if {rule.name for rule in config.rules} <= set(record.stops) else None
-
-    def why_missing(self, config: RunConfig) -> str:
-        """Return in what the store's nearest run differs from one that `find` does not find."""
-        reasons = []
-        for record in self.readable(f"{config.model}-s{config.seed}-"):
-            changes = record.config.differs(config).items()
-            lacking = [rule.name for rule in config.rules if rule.name not in record.stops]
-            reason = ", ".join(f"{name} is {new}, recorded {old}" for name, (old, new) in changes)
-            if record.name == config.name:
-                reason = f"its record lacks {', '.join(lacking)}"
-            reasons.append(reason or "training code or data have changed since")
-        return min(reasons, key=len, default="no record of this model and seed")
 
     def with_recorded_rules(self, config: RunConfig) -> RunConfig:
         """Return the run with its record's rules besides, so that training again loses none."""
@@ -194,8 +172,7 @@ class RunStore:
         if record.name != name:
             raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        faults = records.contradictions(record, predictions, records.true_labels(record.config))
-        if faults:
+        if faults := records.contradictions(record, predictions):
             raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
@@ -247,17 +224,9 @@ def read_arrays(path: Path, expected: str) -> Arrays:
 
 
 def set_aside(path: Path, store: Path) -> Path:
-    """Move a damaged file or folder into the store's `damaged/`, in place of its last copy there.
-
-    Return where it lies now.
-    """
+    """Move what is damaged to the store's `damaged/`, over its last copy there; return where."""
     target = store / "damaged" / "-".join(path.relative_to(store).parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(path, target)
     return target
-
-
-def file_name(kind: str, record: RunRecord, rule: str) -> str:
-    """Return the name of the file with a run's `predictions` or `weights` under a rule."""
-    return f"{kind}-{getattr(record.stops[rule], f'{kind}_sha256')[:16]}.safetensors"
