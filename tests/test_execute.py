@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
+import subprocess
 import sys
 
 import nbformat
+import psutil
 import pytest
 
-from fmnist_lib.errors import UserError
 from fmnist_lib.paths import ROOT
 from fmnist_lib.report import execute as execution
 from fmnist_lib.report.execute import execute, execute_notebooks
@@ -29,9 +31,8 @@ def notebook(tmp_path):
     return make
 
 
-def outputs_of(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return [out for cell in cells for out in cell.get("outputs", [])]
+def outputs_of(book):
+    return [out for cell in book.cells for out in cell.get("outputs", [])]
 
 
 def test_a_failed_notebook_is_saved_with_its_error_and_the_others_go_on(notebook, tmp_path):
@@ -39,15 +40,13 @@ def test_a_failed_notebook_is_saved_with_its_error_and_the_others_go_on(notebook
     before = bad.read_bytes()
     errors = execute_notebooks([bad, good], tmp_path / "out", {"number": 7}, jobs=2)
     assert errors == {"bad": "ZeroDivisionError: division by zero"}
-    assert [out.ename for out in outputs_of(tmp_path / "out/notebooks/bad.ipynb") if "ename" in out]
-    assert outputs_of(tmp_path / "out/notebooks/good.ipynb")[0].text == "7\n"
+    made = {
+        name: outputs_of(nbformat.read(tmp_path / f"out/notebooks/{name}.ipynb", as_version=4))
+        for name in ("bad", "good")
+    }
+    assert [out.ename for out in made["bad"]] == ["ZeroDivisionError"]
+    assert [out.text for out in made["good"]] == ["7\n"]
     assert bad.read_bytes() == before
-
-
-def test_an_unknown_parameter_is_an_error_before_any_work(notebook, tmp_path):
-    with pytest.raises(UserError, match=r"a.ipynb.*'nubmer'.*number"):
-        execute_notebooks([notebook("number")], tmp_path / "out", {"nubmer": 7}, jobs=1)
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_holds_the_new_notebooks_and_nothing_of_this_machine(notebook, tmp_path):
@@ -59,13 +58,13 @@ def test_the_folder_holds_the_new_notebooks_and_nothing_of_this_machine(notebook
     (made,) = (folder / "notebooks").iterdir()
     assert made.name == "a.ipynb"
     assert str(tmp_path) not in made.read_text()
-    sources = [cell.source for cell in nbformat.read(made, as_version=4).cells]
-    assert sources[0] == 'place = ""'
-    assert 'place = "build/records"' in sources[1]
-    assert outputs_of(made)[0].data["text/plain"] == repr(inside.as_posix())  # to the kernel
+    executed = nbformat.read(made, as_version=4)
+    assert executed.cells[0].source == 'place = ""'
+    assert 'place = "build/records"' in executed.cells[1].source
+    assert outputs_of(executed)[0].data["text/plain"] == repr(inside.as_posix())  # to the kernel
 
 
-# --- whose kernel ------------------------------------------------------------------------------
+# --- whose kernel ---
 
 
 def test_wherever_the_command_is_given_the_kernel_is_ours(notebook, tmp_path, monkeypatch):
@@ -83,63 +82,76 @@ def test_wherever_the_command_is_given_the_kernel_is_ours(notebook, tmp_path, mo
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.chdir(place)
     said = "import os, sys, pandas, fmnist_lib; print(os.getcwd(), sys.executable, number)"
-    assert execute(notebook(said), tmp_path / "b.ipynb", {}) == ""
-    assert outputs_of(tmp_path / "b.ipynb")[0].text == f"{ROOT} {sys.executable} 1\n"
+    made, error = execute(notebook(said), {}, tmp_path / "own")
+    assert error == ""
+    assert outputs_of(made)[0].text == f"{ROOT} {sys.executable} 1\n"
 
 
 def test_a_kernel_with_another_library_ends_the_notebook(notebook, tmp_path, monkeypatch):
     (tmp_path / "fmnist_lib").mkdir()
     (tmp_path / "fmnist_lib" / "__init__.py").touch()
     monkeypatch.setattr(execution.paths, "ROOT", tmp_path)  # where the kernel then works
-    error = execute(notebook("print(number)"), tmp_path / "b.ipynb", {"number": 7})
+    made, error = execute(notebook("print(number)"), {"number": 7}, tmp_path / "own")
     assert str(tmp_path / "fmnist_lib") in error
-    (output,) = outputs_of(tmp_path / "b.ipynb")
-    assert output.output_type == "error"
+    assert [output.output_type for output in outputs_of(made)] == ["error"]
 
 
-# --- kernels that fail -------------------------------------------------------------------------
+# --- kernels that fail, and the end of all ---
 
 
-@pytest.mark.parametrize("times", [1, 99])
-def test_a_kernel_that_did_not_start_is_started_again(notebook, tmp_path, monkeypatch, times):
-    starts, start = [], execution.papermill.execute_notebook
-
-    def failing(*arguments, **options):
-        starts.append(arguments)
-        if len(starts) <= times:
-            raise RuntimeError("Kernel died before replying to kernel_info")
-        return start(*arguments, **options)
-
-    monkeypatch.setattr(execution.papermill, "execute_notebook", failing)
-    error = execute(notebook("print(number)"), tmp_path / "b.ipynb", {"number": 7})
-    (output,) = outputs_of(tmp_path / "b.ipynb")
-    if times == 1:
-        assert (error, output.text, len(starts)) == ("", "7\n", 2)
-    else:
-        assert error == "the kernel did not start: Kernel died before replying to kernel_info"
-        assert (len(starts), output.evalue) == (execution.STARTS, error.partition(": ")[2])
-
-
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOSPC])
-def test_what_the_system_refuses_is_told_in_words(notebook, tmp_path, monkeypatch, code):
-    def refuse(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(execution.papermill, "execute_notebook", refuse)
-    assert os.strerror(code) in execute(notebook("1"), tmp_path / "b.ipynb", {"number": 7})
-    assert outputs_of(tmp_path / "b.ipynb")
-
-
-def test_an_error_that_the_notebook_did_not_get_is_told_all_the_same(
-    notebook, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), os.strerror(errno.ENOSPC)),
+        (RuntimeError("Kernel died before replying"), "RuntimeError: Kernel died before"),
+        (execution.CellExecutionError("", "OSError", "Too many open files"), "OSError: Too many"),
+    ],
+)
+def test_an_error_that_the_kernel_cannot_show_is_told_in_words(
+    notebook, tmp_path, monkeypatch, failure, told
 ):
-    """As when the kernel has too few file handles to send it."""
+    async def fail(_):
+        raise failure
 
-    def lose(*_, on_cell_error, **__):
-        content = {"ename": "OSError", "evalue": "Too many open files"}
-        on_cell_error(cell=None, cell_index=0, execute_reply={"content": content})
-        raise execution.PapermillExecutionError(0, 1, "", "CellExecutionError", "", [])
+    monkeypatch.setattr(execution.NotebookClient, "async_execute", fail)
+    made, error = execute(notebook("1"), {"number": 7}, tmp_path / "own")
+    assert told in error
+    assert [output.traceback for output in outputs_of(made)] == [[error]]
 
-    monkeypatch.setattr(execution.papermill, "execute_notebook", lose)
-    error = execute(notebook("1"), tmp_path / "b.ipynb", {"number": 7})
-    assert error == "OSError: Too many open files"
+
+COMMAND = """
+import sys
+from pathlib import Path
+from fmnist_lib.report.execute import execute_notebooks
+try:
+    execute_notebooks([*map(Path, sys.argv[2:])], Path(sys.argv[1]), {}, jobs=1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_kernels_end_with_the_command_whatever_ends_it(notebook, tmp_path, sign):
+    """And what waits in line is never executed."""
+    started, later = tmp_path / "started", tmp_path / "later"
+    first = notebook(f"import os, time; open({str(started)!r}, 'w').close(); time.sleep(600)")
+    second = notebook(f"open({str(later)!r}, 'w')", name="b")
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, tmp_path / "out", first, second],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # whoever starts the tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as command:
+        while not started.exists():
+            assert command.poll() is None, command.communicate()
+        kernels = psutil.Process(command.pid).children(recursive=True)
+        assert kernels
+        (os.killpg if sign == signal.SIGINT else os.kill)(command.pid, sign)
+        if sign == signal.SIGINT:
+            assert command.communicate(timeout=60) == ("interrupted\n", "")
+    assert psutil.wait_procs(kernels, timeout=60)[1] == []
+    assert not later.exists()

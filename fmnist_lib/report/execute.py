@@ -1,25 +1,27 @@
 """Notebooks → executed notebooks, side by side, never in place. Not here: what they show."""
 
+import asyncio
+import atexit
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
-import papermill
+import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from fmnist_lib import paths
-from fmnist_lib.errors import UserError
-from fmnist_lib.report.files import files_in, scratch, write_files
-from fmnist_lib.report.processes import fresh_processes
+from fmnist_lib.report.files import scratch, write_files
 
-STARTS = 3  # of a kernel: one that starts beside it may take its port at the last moment
-Parameters = Mapping[str, str | bool]
-
+KERNEL = "ipykernel_launcher"
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means. What the user's own start-up files say is not ours.
 KERNEL_OPTIONS = ("--IPKernelApp.log_level=50", "--IPKernelApp.exec_PYTHONSTARTUP=False")
@@ -31,107 +33,96 @@ if not os.path.samefile(fmnist_lib.__path__[0], {str(paths.ROOT / "fmnist_lib")!
 
 
 class OwnKernelManager(AsyncKernelManager):
-    """Starts a kernel of this interpreter, whatever other kernels are named as it is."""
+    """Starts a kernel of this interpreter, whatever other kernels are named as it is.
+
+    It ends when this process does.
+    """
 
     @property
     def kernel_spec(self) -> KernelSpec:
         """How the kernel is started."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        command = [sys.executable, "-m", KERNEL, "-f", "{connection_file}"]
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
 def execute_notebooks(
-    notebooks: Sequence[Path], folder: Path, parameters: Parameters, *, jobs: int
+    notebooks: Sequence[Path], folder: Path, parameters: Mapping[str, str | bool], *, jobs: int
 ) -> dict[str, str]:
     """Execute notebooks into `notebooks/` of a report's folder, which then has no others of ours.
 
     Returns, by notebook name, the error of each that failed; that one is saved too, with its error
-    shown. Raises `UserError` before any work for a parameter that a notebook does not have, and
-    `FailedError` where there can be no processes or files.
+    shown. An exception, such as that of Ctrl-C, ends them all. Raises `FailedError` where there
+    can be no files.
     """
-    for notebook in notebooks:
-        known = papermill.inspect_notebook(_literally(notebook))
-        for name in parameters.keys() - known.keys():
-            raise UserError(
-                f"{notebook.name}: has no parameter {name!r}; its parameters: {', '.join(known)}"
-            )
     folder.mkdir(parents=True, exist_ok=True)
-    with scratch(folder) as made, fresh_processes(jobs) as pool:  # one event loop each
-        targets = [Path(made) / notebook.name for notebook in notebooks]
-        errors = list(pool.map(execute, notebooks, targets, [parameters] * len(targets)))
-        write_files(folder, "notebooks", files_in(Path(made)))
-    return {path.stem: error for path, error in zip(notebooks, errors, strict=True) if error}
+    with scratch(folder) as own, ThreadPoolExecutor(jobs) as threads:
+        waiting = [
+            threads.submit(execute, path, parameters, Path(own) / path.stem) for path in notebooks
+        ]
+        try:
+            done = dict(zip(notebooks, [each.result() for each in waiting], strict=True))
+        except BaseException:
+            for each in waiting:
+                each.cancel()
+            while wait(waiting, timeout=0.1).not_done:  # a thread ends after its kernel
+                kill_kernels()
+            raise
+    made = [(path.name, nbformat.writes(book).encode()) for path, (book, _) in done.items()]
+    write_files(folder, "notebooks", made)
+    return {path.stem: error for path, (_, error) in done.items() if error}
 
 
-def execute(notebook: Path, target: Path, parameters: Parameters) -> str:
-    """Execute one notebook into `target`; return its error in one line, empty for none."""
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=".kernel-", ignore_cleanup_errors=True
-    ) as own:
-        book = nbformat.read(notebook, as_version=4)
-        first = next(cell for cell in book.cells if cell.cell_type == "code")
-        first.source = CHECK + first.source
-        prepared = Path(own) / notebook.name
-        nbformat.write(book, prepared)
-        error = _start(prepared, target, parameters)
-        made = nbformat.read(target if target.exists() else prepared, as_version=4)
-    made.metadata.name = target.stem
-    _clean(made, error)
-    nbformat.write(made, target)
-    return error
+def kill_kernels() -> None:
+    """Kill the kernels of this process, and all that they started."""
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if KERNEL in process.cmdline():
+                for doomed in [*process.children(recursive=True), process]:
+                    doomed.kill()
 
 
-def _literally(path: Path) -> str:
-    """Return a path as papermill takes it, which fills in what stands in braces."""
-    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
-
-
-def _start(notebook: Path, target: Path, parameters: Parameters) -> str:
-    """Execute one notebook, in a second or third kernel if need be; return as `execute` does.
+def execute(
+    path: Path, parameters: Mapping[str, str | bool], ipython_folder: Path
+) -> tuple[NotebookNode, str]:
+    """Return a notebook as executed and its error in one line, empty for none.
 
     The kernel works in the project's folder, where it finds our library before any other.
     """
-    replies: list[Mapping[str, str]] = []
-    for _ in range(STARTS):
-        try:
-            papermill.execute_notebook(
-                _literally(notebook),
-                _literally(target),
-                dict(parameters),
-                kernel_name="python3",
-                kernel_manager_class=OwnKernelManager,
-                progress_bar=False,
-                cwd=paths.ROOT,
-                extra_arguments=[*KERNEL_OPTIONS, f"--ipython-dir={notebook.parent}"],
-                on_cell_error=lambda execute_reply, **_: replies.append(execute_reply["content"]),
-            )
-            return ""
-        except PapermillExecutionError as failure:  # which may have lost what the kernel said
-            reply = replies[-1] if replies else {}
-            name, value = reply.get("ename", failure.ename), reply.get("evalue", failure.evalue)
-            return f"{name}: {value}".partition("\n")[0].strip(" :")
-        except Exception as failure:  # of the system, or of the connection to the kernel
-            error = f"{type(failure).__name__}: {failure}".partition("\n")[0]
-            if type(failure) is not RuntimeError:  # else nothing was executed yet
-                return error
-    return error.replace("RuntimeError", "the kernel did not start")
-
-
-def _clean(notebook: NotebookNode, error: str) -> None:
-    """Take from an executed notebook what is of this machine and the hour: the records tell that.
-
-    It shows its error even where the kernel could not.
-    """
-    notebook.metadata.pop("papermill", None)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        cell.source = cell.source.removeprefix(CHECK)
-        if "injected-parameters" in cell.metadata.get("tags", []):  # within the project
-            cell.source = cell.source.replace(f'"{paths.ROOT.as_posix()}/', '"')
+    ipython_folder.mkdir()
+    book = parameterize_notebook(load_notebook_node(str(path)), parameters)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    code[0].source = CHECK + code[0].source
+    client = NotebookClient(
+        book,
+        kernel_manager_class=OwnKernelManager,
+        extra_arguments=[*KERNEL_OPTIONS, f"--ipython-dir={ipython_folder}"],
+        resources={"metadata": {"path": paths.ROOT}},
+        record_timing=False,
+    )
+    error = ""
+    try:
+        asyncio.run(client.async_execute())
+    except CellExecutionError as failure:
+        error = f"{failure.ename}: {failure.evalue}"
+    except Exception as failure:  # of the system or the kernel
+        error = f"{type(failure).__name__}: {failure}"
+        atexit.unregister(client._cleanup_kernel)  # which nbclient leaves there
+    error = error.partition("\n")[0].strip(" :")
     if error and not any(out.output_type == "error" for cell in code for out in cell.outputs):
-        name, _, value = error.rpartition(": ")
-        last = next((cell for cell in reversed(code) if cell.get("execution_count")), code[0])
-        told = {"ename": name or "Error", "evalue": value, "traceback": [error]}
+        name, _, value = error.partition(": ")  # the kernel could not show it
+        last = next((cell for cell in reversed(code) if cell.execution_count), code[0])
+        told = {"ename": name, "evalue": value, "traceback": [error]}
         last.outputs.append(nbformat.v4.new_output("error", **told))
+    code[0].source = code[0].source.removeprefix(CHECK)
+    _clean(book)
+    book.metadata.name = path.stem
+    return book, error
+
+
+def _clean(book: NotebookNode) -> None:
+    """Take from a notebook what is of this machine and of how it was executed."""
+    book.metadata.pop("papermill")
+    for cell in book.cells:
+        cell.metadata.pop("papermill", None)
+        if "injected-parameters" in cell.metadata.tags:
+            cell.source = cell.source.replace(f'"{paths.ROOT.as_posix()}/', '"')
