@@ -28,12 +28,10 @@ from fmnist_lib.training.stopping import EarlyStopping, Row
 
 EVALUATION_BATCH = {"cpu": 100, "cuda": 1000, "mps": 1000}  # images; few fit a processor's cache
 
-Part = tuple[Tensor, Tensor]
-"""Images (N, 1, 28, 28) and labels (N,)."""
+STEPS_A_GROUP = 16  # at most, of which a GPU hears at once (`side_by_side`)
 
-State = dict[str, Any]
-"""All that training needs to go on after an epoch: tensors, numbers and names."""
-
+Part = tuple[Tensor, Tensor]  # images (N, 1, 28, 28) and labels (N,)
+State = dict[str, Any]  # all that training needs to go on after an epoch
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 
@@ -112,8 +110,8 @@ def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
 class Trainer:
     """One run's model, optimiser and buffers.
 
-    A step reads its batch, its learning rate and the like from buffers that stay where they are,
-    at the `position` of the step within the epoch: so a GPU can replay it (`side_by_side`).
+    Steps read their batches, learning rates and the like from buffers that stay where they are, at
+    their `position` within the epoch: so a GPU can replay them (`side_by_side`).
     """
 
     def __init__(self, model: nn.Module, parts: Parts, config: RunConfig) -> None:
@@ -126,16 +124,17 @@ class Trainer:
             self.images = torch.empty_like(parts.train[0])
         device, size = self.labels.device, config.batch_size
         self.full, rest = divmod(len(self.labels), size)
-        self.steps = self.full + bool(rest)
+        self.num_steps = self.full + bool(rest)
         self.order = torch.zeros(self.full, size, dtype=torch.long, device=device)
-        self.last = torch.zeros(rest, dtype=torch.long, device=device)
-        self.position = torch.zeros(1, dtype=torch.long, device=device)
-        self.before = torch.zeros_like(self.position)  # the steps of earlier epochs
-        self.sums = torch.zeros(self.steps, 2, device=device)  # of each step: loss, correct
-        self.weights = torch.ones(self.steps, device=device)  # of an image against its partner
+        self.last = torch.zeros(self.num_steps - self.full, rest, dtype=torch.long, device=device)
+        self.position = torch.arange(STEPS_A_GROUP, device=device)  # of the steps that come next
+        self.before = torch.zeros(1, dtype=torch.long, device=device)  # the steps of earlier epochs
+        self.sums = torch.zeros(self.num_steps, 2, device=device)  # of each step: loss, correct
+        self.weights = torch.ones(self.num_steps, device=device)  # of an image against its partner
         self.rates = None  # of all steps of the run, where a schedule changes them
         if config.schedule != "constant":
-            self.rates = learning_rates(config, self.steps).to(self.optimizer.param_groups[0]["lr"])
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.rates = learning_rates(config, self.num_steps).to(rate)
 
     def begin_epoch(self, epoch: int) -> None:
         """Fill the buffers. All randomness of an epoch is a pure function of seed and epoch."""
@@ -143,11 +142,11 @@ class Trainer:
         self.seed_dropout(derive_seed(**when, stream="dropout"))
         order = bring(batch_order(len(self.labels), **when), self.labels)
         self.order.copy_(order[: self.order.numel()].view_as(self.order))
-        self.last.copy_(order[self.order.numel() :])
-        self.position.zero_()
-        self.before.fill_((epoch - 1) * self.steps)
+        self.last.copy_(order[self.order.numel() :].view_as(self.last))
+        torch.arange(len(self.position), out=self.position)
+        self.before.fill_((epoch - 1) * self.num_steps)
         if config.augment == "mixup":
-            self.weights.copy_(bring(mixing_weights(self.steps, **when), self.weights))
+            self.weights.copy_(bring(mixing_weights(self.num_steps, **when), self.weights))
         elif config.augment != "none":
             images, background = self.parts.train[0], self.parts.background
             self.images.copy_(augment_epoch(images, config.augment, background, **when))
@@ -156,44 +155,62 @@ class Trainer:
         """Seed the generator that dropout draws from."""
         torch.manual_seed(seed)
 
-    def next_batch(self) -> Tensor:
-        """Return which images the step at the present position sees, (B,)."""
-        return self.order.index_select(0, self.position)[0]
+    def groups(self) -> list[tuple[int, Callable[[], None]]]:
+        """Return the work of an epoch in order: how often, and what."""
+        groups, rest = divmod(self.full, STEPS_A_GROUP)
+        return [
+            (groups, lambda: self.train_on(self.next_batches(STEPS_A_GROUP))),
+            (rest, lambda: self.train_on(self.next_batches(1))),
+            (len(self.last), lambda: self.train_on(self.last)),
+        ]
 
-    def step(self, batch: Tensor) -> None:
-        """Train on these images: forward, loss, backward, step."""
-        config, done = self.config, self.before + self.position
-        images, targets = self.images.index_select(0, batch), self.labels.index_select(0, batch)
-        weight = self.weights.index_select(0, self.position)
-        if config.augment == "mixup":
-            images = mix(images, weight)
+    def next_batches(self, count: int) -> Tensor:
+        """Return which images the next full steps see, (count, B)."""
+        return self.order.index_select(0, self.position[:count])
+
+    def train_on(self, batches: Tensor) -> None:
+        """Train on these images (steps, B), a step a row; gather and count once for all of them."""
+        (count, size), which = batches.shape, batches.flatten()
+        places = self.position[:count]
+        parts = (tensor.index_select(0, which).split(size) for tensor in (self.images, self.labels))
+        seen = [self.step(*each) for each in zip(*parts, places.split(1), strict=True)]
+        losses, logits, targets = map(torch.stack, zip(*seen, strict=True))
+        self.sums.index_copy_(0, places, loss_and_correct(losses * size, logits, targets))
+        self.position += count
+
+    def step(self, images: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Train on a batch at its place in the epoch, (1,): forward, loss, backward, step.
+
+        Return the loss, the logits (B, 10) and the labels (B,) that count as right.
+        """
+        config = self.config
         if self.rates is not None:
-            self.optimizer.param_groups[0]["lr"].copy_(self.rates.index_select(0, done)[0])
+            rate = self.rates.index_select(0, self.before + place)
+            self.optimizer.param_groups[0]["lr"].copy_(rate[0])
+        if config.augment == "mixup":
+            weight, others = self.weights.index_select(0, place), targets.roll(1)
+            images = mix(images, weight)
         logits = forward(self.model, images, config)
         loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         if config.augment == "mixup":
-            others = targets.roll(1)
             partners = F.cross_entropy(logits, others, label_smoothing=config.label_smoothing)
             loss = weight[0] * loss + (1 - weight[0]) * partners
             targets = torch.where(weight < 0.5, others, targets)  # who is seen more is right
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.averaged:
-            self.averaged.update(config.average * (done > 0))  # starts from the first step
-        row = loss_and_correct(loss * len(batch), logits, targets)
-        self.sums.index_copy_(0, self.position, row[None])
-        self.position += 1
+        if self.averaged:  # starts from the first step
+            self.averaged.update(config.average * (self.before + place > 0))
+        return loss.detach(), logits.detach(), targets
 
     def train_epoch(self, epoch: int) -> Steps[Sums]:
         """Train on every image once; return the running sums, in train mode."""
         self.begin_epoch(epoch)
         self.model.train()
-        for _ in range(self.full):
-            self.step(self.next_batch())
-            yield
-        if len(self.last):
-            self.step(self.last)
+        for count, work in self.groups():
+            for _ in range(count):
+                work()
+                yield
         return self.running_sums(self.sums, epoch)
 
     def running_sums(self, sums: Tensor, epoch: int) -> Sums:

@@ -34,12 +34,12 @@ class Sums:
 
 
 def loss_and_correct(summed_loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return summed loss and number of correct predictions as one tensor (2,).
+    """Return summed loss and number of correct predictions, (…, 2), of logits (…, B, 10).
 
     In single precision, in which both are exact: not every device has double.
     """
-    correct = (logits.argmax(1) == labels).sum()
-    return torch.stack((summed_loss.detach(), correct.to(summed_loss.dtype)))
+    correct = (logits.argmax(-1) == labels).sum(-1)
+    return torch.stack((summed_loss, correct.to(summed_loss.dtype)), -1)
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.training.loop import Parts, State, Steps, Trainer, batch_sums
 from fmnist_lib.training.metrics import Sums
 
-STEPS_A_GRAPH = 16  # fewer leave the host too little time for the other runs
 IN_FLIGHT = 2  # launches of a run: with a queue full of them the host would wait for this run alone
 
 Launch = Callable[[], None]
@@ -45,29 +44,19 @@ class SideBySide(Trainer):
         untouched = copy.deepcopy(self.state())
         self.model.train()
         for _ in range(3):  # libraries and the optimiser's state come to be before any recording
-            self.step(self.order[0] if self.full else self.last)
+            self.train_on(self.order[:1] if self.full else self.last)
             self.position.zero_()
         self.evaluated.eval()
         self.tallies = {s: batch_sums(self.evaluated, part) for s, part in parts.held.items()}
-        groups, rest = divmod(self.full, STEPS_A_GRAPH)
-        work = [  # how often in an epoch, and what
-            (groups, partial(self._full_steps, STEPS_A_GRAPH)),
-            (rest, partial(self._full_steps, 1)),
-            (int(len(self.last) > 0), partial(self.step, self.last)),
-        ]
         self.epoch_launches: list[Launch] = []
-        for count, steps in work:
+        for count, work in self.groups():
             if count:  # nothing is recorded in vain
-                self.epoch_launches += [self._record(self.model.train, steps)] * count
+                self.epoch_launches += [self._record(self.model.train, work)] * count
         self.evaluations = {
             split: self._record(self.evaluated.eval, partial(self._tally, split))
             for split in parts.held
         }
         self.restore(untouched)
-
-    def _full_steps(self, count: int) -> None:
-        for _ in range(count):
-            self.step(self.next_batch())
 
     def _tally(self, split: str) -> None:
         self.tallies[split].copy_(batch_sums(self.evaluated, self.parts.held[split]))
