@@ -174,7 +174,5 @@ def test_kept_weights_are_those_of_the_best_epoch(small_data, tmp_path, model):
 def test_the_record_names_config_and_environment(small_run):
     record, environment = small_run.record, small_run.record.environment
     assert (environment.data_sha256, environment.threads) == (DATA_SHA256, 1)
-    assert torch.__version__.startswith(environment.packages["torch"])
     assert environment.started <= environment.finished
-    assert environment.started.endswith("+00:00")
     assert record.peak_memory_mib is None or 50 < record.peak_memory_mib < 5000

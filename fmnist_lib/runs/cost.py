@@ -5,9 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import safetensors.torch
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_lib.data.fashion_mnist import Dataset
@@ -37,17 +35,8 @@ def count_macs(name: str, options: dict) -> int:
     return counter.get_total_flops() // 2
 
 
-def checkpoint_bytes(model: nn.Module) -> int:
-    """Return the size of the weights as a safetensors file."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    return len(safetensors.torch.save(weights))
-
-
 def cost_name(config: RunConfig) -> str:
-    """Return the name of a cost record: what was timed, on which processor, with which torch.
-
-    The seed and the rules change no time, so that runs which differ in nothing else share one.
-    """
+    """Return the name of a cost record: settings that change a time, processor and torch."""
     timed = config.model_dump(mode="json", exclude_defaults=True, exclude={"stops", "seed"})
     return f"{config.model}-{digest_json([timed, cpu_name(), torch.__version__])[:12]}"
 
@@ -62,9 +51,9 @@ def measure_costs(
     """Time training, inference and single images of models on one thread, for so many minutes.
 
     The models take turns of a few seconds, at least two each, so that a slow stretch of the machine
-    falls on all of them. What a virtual machine's neighbours take shows in no figure of its own: a
-    product of fixed matrices, timed around every block, tells how fast the machine was just then.
-    The caller sees to it that nothing else runs. `on_round` is told each round's number, from 1.
+    falls on all of them. A product of fixed matrices, timed around every block, tells how fast the
+    machine was just then: what a virtual machine's neighbours take shows nowhere else. Nothing else
+    may run. `on_round` is told each round's number, from 1.
     """
     loop.keep_freed_memory()
     loop.exact_arithmetic()

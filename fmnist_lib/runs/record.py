@@ -214,10 +214,7 @@ def follow(
 
 
 def contradictions(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[str]:
-    """Return what in a record does not follow from the rest of it, as `field: what is wrong`.
-
-    `predictions` by rule. Raises `UserError` where the data set cannot be had.
-    """
+    """Return what does not follow from the rest of a record and the `predictions` by rule."""
     config, history, stops = record.config, record.history, record.stops
     labels = true_labels(config)
     rules = {rule.name: rule for rule in config.rules}

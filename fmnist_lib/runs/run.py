@@ -12,7 +12,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.cost import checkpoint_bytes, count_macs
+from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.environment import describe_environment, ended, peak_memory_mib
 from fmnist_lib.runs.record import Arrays, EpochRow, RunOutput, RunRecord, StopResult
 from fmnist_lib.training import loop
@@ -46,12 +46,10 @@ def run_steps(
     `deadline` is one of `time.monotonic`, and the record says how many `runs_beside` it shared the
     device. Yields now and then. Raises `NonFiniteLossError`, `OutOfTimeError`.
     """
-    gpu = None
+    environment = describe_environment().model_copy(update={"runs_beside": runs_beside})
     if config.device == "cuda":
         loop.exact_arithmetic()
-        gpu = torch.cuda.get_device_name()
-    about = {"gpu": gpu, "runs_beside": runs_beside}
-    environment = describe_environment().model_copy(update=about)
+        environment = environment.model_copy(update={"gpu": torch.cuda.get_device_name()})
     data = data or load(train_images=config.train_images, test_images=config.test_images)
     torch.manual_seed(config.seed)
     model = loop.place_model(build_model(config.model, **config.model_options), config)
@@ -71,7 +69,7 @@ def run_steps(
         config=config,
         parameters=count_parameters(model),
         macs=count_macs(config.model, config.model_options),
-        checkpoint_bytes=checkpoint_bytes(model),
+        checkpoint_bytes=len(records.encode_arrays(next(iter(weights.values())))),
         peak_memory_mib=peak_memory_mib(),
         history=history,
         stops=stops,

@@ -114,10 +114,7 @@ class RunStore:
         return self.folder / record.name / f"{kind}-{sha256[:16]}.safetensors"
 
     def find(self, config: RunConfig) -> RunRecord | None:
-        """Return the record of `config` with all rules it asks for, or None.
-
-        A damaged one is set aside with a warning that names it, and counts as absent.
-        """
+        """Return the record with all rules asked for, or None; a damaged one is set aside."""
         folder = self.folder / config.name
         if not (folder / "record.json").exists():  # perhaps being written
             return None
