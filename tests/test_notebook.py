@@ -33,12 +33,9 @@ def open_smoke(**options):
     return open_results(models="baseline_cnn", profile="smoke", **options)
 
 
-def test_without_any_record_it_says_what_to_do(folders):
+def test_released_records_are_shown_and_labelled_unless_there_are_own(folders, output):
     with pytest.raises(UserError, match=r"no record of baseline_cnn-s0.*train = True.*run_all.py"):
         open_smoke()
-
-
-def test_released_records_are_shown_and_labelled_unless_there_are_own(folders, output):
     RunStore(paths.REPORT / "records").write(output)
     results = open_smoke()
     assert [run.name for run in results.runs] == [output.record.name]
@@ -68,28 +65,24 @@ def test_released_records_of_more_models_come_before_own_ones(folders):
     assert open_results(models="vit_tiny", train=True).runs[0].config.precision == "bf16"
 
 
-def test_a_folder_given_is_the_only_one_read(folders, output):
+def test_a_folder_given_is_the_only_one_read_and_told_by_its_place(folders, output, monkeypatch):
     RunStore(paths.RUNS).write(output)
     with pytest.raises(UserError, match="elsewhere"):
         open_smoke(records=folders / "elsewhere")
+    monkeypatch.setattr(paths, "ROOT", folders)
+    RunStore(folders / "a" / "records").write(output)
+    for records in ("a/records", folders / "a" / "records"):
+        assert open_smoke(records=records).origin == "the records in a/records"
 
 
 def test_in_a_notebook_missing_records_are_one_line(folders):
-    shell = InteractiveShell()
+    shell, said = InteractiveShell(), []
     shell._showtraceback = lambda kind, value, lines: said.extend(lines)
-    said = []
     shell.run_cell(
         "from fmnist_lib.commands.notebook import open_results; open_results(records='elsewhere')"
     )
     (line,) = said
     assert str(paths.ROOT / "elsewhere") in line
-
-
-def test_records_within_the_project_are_told_by_their_place_in_it(folders, output, monkeypatch):
-    monkeypatch.setattr(paths, "ROOT", folders)
-    RunStore(folders / "a" / "records").write(output)
-    for records in ("a/records", folders / "a" / "records"):
-        assert open_smoke(records=records).origin == "the records in a/records"
 
 
 def test_with_train_it_trains_what_is_missing_once(folders, output, capsys):

@@ -52,10 +52,11 @@ def test_the_command_makes_the_report_from_the_records_alone(
     (report / "records").symlink_to(paths.REPORT / "records")
     (report / "results.csv").write_text("a")
 
-    def make_pages(job, status):  # stands for notebooks and pages, which have tests of their own
+    def make_pages(job):  # stands for notebooks and pages, which have tests of their own
         assert {config.seed for config in job.shown} >= {0, 1, 2, 3, 4}
         for name, content in zip(("results.csv", "tables/more.csv"), files, strict=False):
             make_report.files.write(job.output, name, content.encode())
+        return []
 
     monkeypatch.setattr(paths, "REPORT", report)
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")

@@ -1,6 +1,5 @@
 """Records against the same runs trained again: each verdict, and the command that gives them."""
 
-import hashlib
 import json
 from dataclasses import replace
 
@@ -10,15 +9,7 @@ from made_up import ENVIRONMENT, make_run, mistaken, sealed
 import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import replay
-from fmnist_lib.commands.replay import (
-    DIFFERS,
-    FAILED,
-    IDENTICAL,
-    PREDICTIONS,
-    SO_FAR,
-    WITHIN,
-    compare,
-)
+from fmnist_lib.commands.replay import DIFFERS, FAILED, IDENTICAL, SO_FAR, WITHIN, compare
 from fmnist_lib.errors import UserError
 from fmnist_lib.execution import here
 from fmnist_lib.runs.record import encode
@@ -48,28 +39,18 @@ def made(seed=0, *, shift=0.0, **options):
     return changed(record, shift) if shift else record
 
 
-SPREAD = [made(seed, shift=seed / 10) for seed in range(3)]  # 72.0, 72.1 and 72.2 %
-
-
 @pytest.mark.parametrize(
     ("again", "options", "kind"),
     [
         ({}, {}, IDENTICAL),
         ({"environment": ENVIRONMENT.model_copy(update={"cpu": "x"})}, {}, IDENTICAL),
-        ({"shift": 0.1}, {}, WITHIN),
-        ({"shift": 0.1}, {"same_classes": True}, PREDICTIONS),
         ({"shift": 3.9}, {}, WITHIN),  # the binomial spread is 3.94
         ({"shift": -3.9}, {}, WITHIN),
         ({"shift": 4.0}, {}, DIFFERS),
-        ({"shift": 4.0}, {"same_classes": True}, DIFFERS),
-        ({"shift": 0.6}, {"known": SPREAD}, WITHIN),  # that over seeds is 0.61
-        ({"shift": 0.7}, {"known": SPREAD}, DIFFERS),
-        ({"shift": 0.7}, {"known": SPREAD[:2]}, WITHIN),
         ({"losses": (*LOSSES, 0.8)}, {}, WITHIN),
         ({"losses": LOSSES[:2]}, {"quick": True}, SO_FAR),
         ({"losses": LOSSES[:2], "shift": 4.9}, {"quick": True}, WITHIN),
         ({"losses": LOSSES[:2], "shift": 5.1}, {"quick": True}, DIFFERS),
-        ({"losses": LOSSES[:2], "shift": 0.7}, {"quick": True, "known": SPREAD}, DIFFERS),
     ],
 )
 def test_the_verdict(again, options, kind):
@@ -84,11 +65,8 @@ def test_it_says_how_far_from_when_and_why():
     details = compare(made(), again).details
     assert "1.00 points apart, tolerance 3.94 (binomial spread over 1,000 test images)" in details
     assert "part in epoch 2; of another kind: packages, cpu" in details
-    assert "part in epoch 4" in compare(made(), made(losses=(*LOSSES, 0.8))).details
-
-
-def test_figures_outside_the_digest_must_agree_too():
-    verdict = compare(made().model_copy(update={"parameters": 1}), made())
+    forged = made().model_copy(update={"parameters": 1})  # which no digest stands for
+    verdict = compare(forged, made())
     assert (verdict.kind, "digest" in verdict.details) == (DIFFERS, True)
 
 
@@ -110,7 +88,7 @@ def command(*arguments):
 
 
 def content(folder):
-    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(("options", "kind"), [([], IDENTICAL), (["--quick"], SO_FAR)])
@@ -168,15 +146,13 @@ def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys
 
 @pytest.mark.parametrize("code", ["ours", "other"])
 def test_an_interrupted_verification_goes_on_with_what_this_code_has_trained(
-    released, small_run, tmp_path, monkeypatch, code
+    released, small_run, monkeypatch, code
 ):
     environment = small_run.record.environment
     if code == "other":
         environment = environment.model_copy(update={"code_sha256": "other"})
-    old = replace(
-        small_run, record=small_run.record.model_copy(update={"environment": environment})
-    )
-    RunStore(tmp_path / "runs" / "verify").write(old)
+    record = small_run.record.model_copy(update={"environment": environment})
+    RunStore(paths.RUNS / "verify").write(replace(small_run, record=record))
     trained = []
 
     def run_many(configs, **_):
@@ -185,7 +161,7 @@ def test_an_interrupted_verification_goes_on_with_what_this_code_has_trained(
 
     monkeypatch.setattr(here, "run_many", run_many)
     command()  # of a run that never came back the old result is all there is
-    assert trained == ([] if code == "ours" else [small_run.record.name])
+    assert trained == ([] if code == "ours" else [record.name])
 
 
 @pytest.mark.parametrize("choice", [[], ["--seeds", "7"], ["--models", "vit_tiny"]])

@@ -37,28 +37,22 @@ def explain(address: str, report: Path) -> str:
     Several lines. Raises `UserError` unless there is one such number or run, and
     `DamagedRecordError` for a record of the report that cannot be read.
     """
-    try:
-        told = json.loads((report / "numbers.json").read_bytes())
-        numbers, sources = told["numbers"], told["sources"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{report / 'numbers.json'}: cannot be read ({error})") from None
+    told = json.loads((report / "numbers.json").read_bytes())
     store = RunStore(report / "records", read_only=True)
     records: dict[str, RunRecord | CostRecord] = {run.name: run for run in store.runs()}
     records |= {f"costs/{cost.name}": cost for cost in store.costs()}
-    if number := numbers.get(address):
-        rests_on, lines = sources[number["source"]], [(address, number["text"])]
-        lines += [("in full", number["value"])]
+    if number := told["numbers"].get(address):
+        rests_on = told["sources"][number["source"]]
+        lines: Lines = [(address, number["text"]), ("in full", number["value"])]
         lines += [(words, number[n]) for n, words in SPREAD.items() if number[n] is not None]
         lines += number["parts"].items()
         lines += [("rests on", NO_RECORD.get(name, name)) for name in rests_on]
     else:
-        name = find_record(address, records, numbers)
+        name = find_record(address, records, told["numbers"])
         rests_on, lines = [name], [("record", name), ("key", getattr(records[name], "key", "–"))]
         for rule, kept in getattr(records[name], "stops", {}).items():
             when = f"epoch {kept.best_epoch} of {kept.epochs}"
             lines.append((rule, f"test accuracy {kept.test_accuracy} %, {when}"))
-        shown = [at for at, number in numbers.items() if name in sources[number["source"]]]
-        lines.append(("shown in", ", ".join(dict.fromkeys(at.partition("/")[0] for at in shown))))
     lines += about_making([records[name] for name in rests_on if name in records])
     width = max(len(label) for label, _ in lines)
     texts = ((label, "".join(filter(str.isprintable, str(text)))) for label, text in lines)
@@ -67,11 +61,12 @@ def explain(address: str, report: Path) -> str:
 
 def find_record(address: str, records: dict[str, RunRecord | CostRecord], numbers: dict) -> str:
     """Return the name of the one record that an address means; raise `UserError` for no other."""
-    starts = {name: (name, getattr(record, "key", name)) for name, record in records.items()}
-    found = [n for n, own in starts.items() if address and any(o.startswith(address) for o in own)]
-    if address in records or len(found) == 1:
-        return address if address in records else found[0]
-    near = found or get_close_matches(address, [*numbers, *records], n=3)
+    names = {getattr(record, "key", name): name for name, record in records.items()}
+    names |= {name: name for name in records}
+    found = {name for text, name in names.items() if address and text.startswith(address)}
+    if len(found) == 1:
+        return found.pop()
+    near = sorted(found) or get_close_matches(address, [*numbers, *records], n=3)
     hint = f"near it: {', '.join(near)}" if near else "allowed: TABLE/ROW/COLUMN, a run or its key"
     raise UserError(f"explain: no one number or run is called {address!r}; {hint}")
 

@@ -1,21 +1,22 @@
-"""What one call of the command asks for, and what came of it. Not here: doing it."""
+"""What one call of the command asks for, and whether it can be had. Not here: doing it."""
 
 import argparse
+import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lib import paths
 from fmnist_lib.errors import UserError
-from fmnist_lib.execution.forecast import longest_first, past_runs
+from fmnist_lib.execution.forecast import longest_first, tell
 from fmnist_lib.execution.gpu import MOST_AT_ONCE
 from fmnist_lib.execution.here import JOBS_ON_GPU
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import has_device, usable_cores
+from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
 
 NO_VARIANT = {"seed", "device", "precision", "train_images", "test_images", "max_epochs"}
@@ -39,7 +40,7 @@ class Job:
     force: bool = False
     keep_going: bool = False
     release: bool = False
-    minutes: float | None = None  # for training, which stops in good order by then
+    minutes: float = math.inf  # for training, which stops in good order by then
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
     released: RunStore = field(default_factory=released_records)
 
@@ -60,54 +61,47 @@ class Job:
         return sorted({config.seed for config in self.shown})
 
 
-@dataclass
-class Report:
-    """What a call has made, and what went wrong on the way."""
-
-    folder: Path
-    failures: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-    def end(self, page: str = "") -> int:
-        """Print what there is to note, what failed and where it all lies; return the status."""
-        for kind, lines in (("note", self.notices), ("failed", self.failures)):
-            for line in lines:
-                tell(f"{kind}: {line}")
-        print(self.folder / page)
-        return 1 if self.failures else 0
-
-
-def tell(message: str) -> None:
-    """Tell the user what happens now."""
-    print(message, file=sys.stderr, flush=True)
+def finish(place: Path, failures: Sequence[str]) -> int:
+    """Print what failed and where the results lie; return the exit status."""
+    for failure in failures:
+        tell(f"failed: {failure}")
+    print(place)
+    return 1 if failures else 0
 
 
 def job_of(options: argparse.Namespace) -> Job:
     """Return what the command line asks for. Raises `UserError`, also where it cannot be had."""
     check_where(options)
     store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
+    past = past_runs(store)
     chosen = {name: getattr(options, name) for name in ("models", "seeds", "device", "precision")}
-    if options.profile != "study":
-        families = {"": plans.plan(options.profile, **chosen)}
+    if options.profile == "study":
+        families = plans.plan_families(options.families, records=past, **chosen)
     else:
-        records = [run for s in (store, released_records()) for run in s.readable("-s100-")]
-        families = plans.plan_families(options.families, records=records, **chosen)
-        for name in families.keys() & plans.CHOSEN:
-            known = {config.model for config in families[name]}
-            if waiting := [m for m in plans.parse_models(options.models) if m not in known]:
-                search, _ = plans.CHOSEN[name]
-                tell(f"{name}: {', '.join(waiting)} to be planned once {search} is whole")
-    past = past_runs(store, released_records())
+        families = {"": plans.plan(options.profile, **chosen)}
+    for name in families.keys() & plans.CHOSEN:
+        known = {config.model for config in families[name]}
+        if waiting := [m for m in plans.parse_models(options.models) if m not in known]:
+            search, _ = plans.CHOSEN[name]
+            tell(f"{name}: {', '.join(waiting)} to be planned once {search} is whole")
     home = paths.REPORT if options.release else paths.BUILD / options.profile
-    same = ("profile", "scheduler", "force", "release", "minutes")
     return Job(
+        profile=options.profile,
         configs=[c for configs in families.values() for c in longest_first(configs, past)],
         output=options.output or home,
         jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
+        scheduler=options.scheduler,
+        force=options.force,
         keep_going=options.keep_going or options.train_only,
+        release=options.release,
+        minutes=options.minutes or math.inf,
         store=store,
-        **{name: getattr(options, name) for name in same},
     )
+
+
+def past_runs(store: RunStore) -> list[RunRecord]:
+    """Return all records there are, in a store and released, but for damaged ones."""
+    return [*store.readable(), *released_records().readable()]
 
 
 def check_where(options: argparse.Namespace) -> None:
@@ -116,8 +110,8 @@ def check_where(options: argparse.Namespace) -> None:
         from fmnist_lib.execution.remote import check_address, connect  # which need Dask
 
         check_address(options.scheduler, trust_network=options.trust_network)
-        if options.device == "cuda" or options.minutes:
-            raise UserError("scheduler: a cluster takes neither --device cuda nor --minutes")
+        if options.device != "cpu" or options.minutes:
+            raise UserError("scheduler: a cluster takes --device cpu alone, and no --minutes")
         if not options.dry_run:
             with connect(options.scheduler):
                 pass
@@ -136,9 +130,8 @@ def check_output(folder: Path, *, release: bool = False) -> None:
 
     own = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if release else [paths.REPORT])]
     real = Path(os.path.realpath(folder))
-    if paths.ROOT.is_relative_to(real) or any(
-        real.is_relative_to(os.path.realpath(path)) for path in own
-    ):
+    within = any(real.is_relative_to(os.path.realpath(path)) for path in own)
+    if within or paths.ROOT.is_relative_to(real):
         raise UserError(f"output: {real} belongs to the project; allowed: a folder of its own")
     try:
         folder.mkdir(parents=True, exist_ok=True)

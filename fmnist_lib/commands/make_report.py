@@ -1,8 +1,6 @@
 """From a plan to a report: train what is missing, time it, execute notebooks, write it all."""
 
 import argparse
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,11 +10,12 @@ import nbformat
 import yaml
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, Report, check_output, job_of, tell
+from fmnist_lib.commands.job import Job, check_output, finish, job_of
 from fmnist_lib.commands.released import check_release
-from fmnist_lib.commands.train import Found, train_missing
+from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.execution.forecast import tell
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import files
 from fmnist_lib.report.data_files import data_files, find_weights
@@ -26,78 +25,65 @@ from fmnist_lib.results.load import load_results
 from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
-from fmnist_lib.runs.environment import has_device
-from fmnist_lib.runs.store import RunStore, write_atomically
+from fmnist_lib.runs.store import RunStore
 
 TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
 SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
 CITATION = paths.ROOT / "CITATION.cff"
 FOLDERS = ("tables", "figures", "models")
-WHOLE = ("index.html", "report.pdf", "numbers.json", "results.csv", "README.md", *FOLDERS)
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
 
 
 def command(options: argparse.Namespace) -> int:
-    """Make a report; print where it lies."""
-    return make_report(job_of(options)).end("index.html")
-
-
-def make_report(job: Job) -> Report:
-    """Train, time, execute, render; return what came out. Raises `FailedError`, `UserError`.
+    """Train, time, execute, render; print where the report lies.
 
     Finished runs are stored as they finish, so that the same call goes on after an interruption.
+    Raises `FailedError`, `UserError`.
     """
+    job = job_of(options)
     if not job.shown:
         raise UserError("families: no report shows these; allowed: --train-only, or paper besides")
     if job.release:
         check_release(job)
     check_output(job.output, release=job.release)
-    report, shown = Report(job.output), {config.name for config in job.shown}
     with job.store.lock():
-        runs = [found for found in train_missing(job, report) if found[0].name in shown]
+        failures = train_missing(job)
+        runs = [found for config in job.shown if (found := find_run(job, config))]
         if not runs:
             raise FailedError("no run succeeded; there is nothing to report")
         first = {record.config.model: record.config for record, _ in reversed(runs)}
         configs = [first[model] for model in job.models if model in first]
-        measure_missing(job, configs, report)
+        measure_missing(job, configs)
         put_records(job, runs, configs)
-        digest, made = made_from(job), job.output / files.MADE_FROM
-        whole = all((job.output / name).exists() for name in WHOLE)
-        if whole and not job.force and made.exists() and made.read_bytes() == digest:
-            report.notices.append("nothing has changed since this report was made")
-            return report
-        make_pages(job, report)
-        if not report.failures:
-            write_atomically(made, digest)
-    return report
+        failures += make_pages(job)
+    return finish(job.output / "index.html", failures)
 
 
 # --- times and records ---
 
 
-def measure_missing(job: Job, configs: Sequence[RunConfig], report: Report) -> None:
+def measure_missing(job: Job, configs: Sequence[RunConfig]) -> None:
     """Time each model that was not, in turns, now that nothing of ours runs beside it."""
     missing = [config for config in configs if job.force or not has_cost(job, config)]
+    if not missing:
+        return
+    minutes = 0 if job.profile == "smoke" else FOR_RELEASE if job.release else MINUTES
     titles = ", ".join(MODELS[config.model].title for config in missing)
-    if not all(has_device(config.device) for config in missing):
-        report.notices.append(f"no times of {titles}: this machine lacks the device of the runs")
-    elif missing:
-        minutes = 0 if job.profile == "smoke" else FOR_RELEASE if job.release else MINUTES
-        tell(f"timing {titles} alone for {minutes} min; leave the machine to it")
-        # The runs of a profile all have the same images.
-        data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
-        costs = measure_costs(
-            missing, data, minutes=minutes, on_round=lambda n: n % 10 or tell(f"round {n}")
+    tell(f"timing {titles} alone for {minutes} min; leave the machine to it")
+    # The runs of a profile all have the same images.
+    data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
+    costs = measure_costs(
+        missing, data, minutes=minutes, on_round=lambda n: n % 10 or tell(f"round {n}")
+    )
+    for cost in costs:
+        job.store.write_cost(cost)
+    went = timing({cost.model: cost for cost in costs})
+    if (busy := went["others_percent"] + went["steal_percent"]) > BUSY_PERCENT:
+        tell(
+            f"note: others took {busy:.0f} % of the machine while models were timed: their times "
+            "are too high; with --force they are measured again"
         )
-        for cost in costs:
-            job.store.write_cost(cost)
-        went = timing({cost.model: cost for cost in costs})
-        if (busy := went["others_percent"] + went["steal_percent"]) > BUSY_PERCENT:
-            report.notices.append(
-                f"others took {busy:.0f} % of the machine while models were timed: their times are "
-                "too high; with --force they are measured again"
-            )
 
 
 def has_cost(job: Job, config: RunConfig) -> bool:
@@ -127,48 +113,35 @@ def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> 
 # --- pages ---
 
 
-def made_from(job: Job) -> bytes:
-    """Return one digest of records, notebooks, library and plan: equal digests, equal reports."""
-    digest = hashlib.sha256(json.dumps([job.profile, job.models, job.seeds]).encode())
-    library = [p for p in (paths.ROOT / "fmnist_lib").rglob("*") if "__pycache__" not in p.parts]
-    records = (job.output / "records").rglob("*.json")
-    for path in sorted([*library, *paths.NOTEBOOKS.glob("*.ipynb"), CITATION, *records]):
-        if path.is_file():
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest().encode()
-
-
-def make_pages(job: Job, report: Report) -> None:
-    """Make the report from the records in its folder. Raises `FailedError`.
+def make_pages(job: Job) -> list[str]:
+    """Make the report from the records in its folder; return what failed. Raises `FailedError`.
 
     What the notebooks show is what is written; beside it lie the flat tables and the models.
     """
-    (job.output / files.MADE_FROM).unlink(missing_ok=True)  # until all of it is made anew
     start = time.perf_counter()
-    execute(job, report)
+    failures = execute(job)
     seconds = time.perf_counter() - start
     tell("writing tables, figures, models, HTML and PDF")
     results = load_results(RunStore(job.output / "records"), job.shown)
     weights = find_weights(results, job.store, job.released.folder.parent)
     if without := ", ".join(name for name in results.models if name not in weights):
-        report.notices.append(f"no weights of {without}; train again with --force to have some")
-    folder = job.output / "notebooks"
-    names = ("comparison", *job.models)
-    notebooks = [nbformat.read(folder / f"{name}.ipynb", as_version=4) for name in names]
+        tell(f"note: no weights of {without}; train again with --force to have some")
+    paths_of = [job.output / "notebooks" / f"{name}.ipynb" for name in ("comparison", *job.models)]
+    notebooks = [nbformat.read(path, as_version=4) for path in paths_of]
     numbers, made = files.collect(*notebooks)
-    bare = zip(names, notebooks, strict=True)  # what was collected is theirs no longer
-    written = [(f"{name}.ipynb", nbformat.writes(book).encode()) for name, book in bare]
+    bare = zip(paths_of, notebooks, strict=True)  # what was collected is theirs no longer
+    written = [(path.name, nbformat.writes(book).encode()) for path, book in bare]
     files.write_files(job.output, "notebooks", written)
     made |= data_files(results, weights)
     made["numbers.json"] = files.numbers_json(numbers).encode()
-    for name in FOLDERS:
-        own = {path: made.pop(path) for path in list(made) if path.startswith(f"{name}/")}
-        below = [(path.partition("/")[2], content) for path, content in own.items()]
-        files.write_files(job.output, name, below)
+    for folder in FOLDERS:
+        own = [path for path in made if path.startswith(f"{folder}/")]
+        below = [(path.partition("/")[2], made.pop(path)) for path in own]
+        files.write_files(job.output, folder, below)
     for path, content in made.items():
         files.write(job.output, path, content)
     last = datetime.fromisoformat(max(run.environment.finished for run in results.runs))
-    pages = write_report(
+    warning = write_report(
         notebooks,
         job.output,
         title=TITLE,
@@ -180,11 +153,13 @@ def make_pages(job: Job, report: Report) -> None:
         draft=results.draft,
         seconds=seconds,
     )
-    report.notices += [pages.warning] if pages.warning else []
+    if warning:
+        tell(f"note: {warning}")
+    return failures
 
 
-def execute(job: Job, report: Report) -> None:
-    """Execute the notebooks into the report's folder; raise `FailedError` unless it keeps going."""
+def execute(job: Job) -> list[str]:
+    """Execute the notebooks into the report's folder; return, or raise, what failed."""
     notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in ("comparison", *job.models)]
     parameters = {
         "profile": "smoke" if job.profile == "smoke" else "paper",
@@ -198,4 +173,4 @@ def execute(job: Job, report: Report) -> None:
     failed = [f"notebook {n}: {error}; see {folder / n}.ipynb" for n, error in errors.items()]
     if failed and not job.keep_going:
         raise FailedError(failed[0])
-    report.failures += failed
+    return failed

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, Report
+from fmnist_lib.commands.job import Job
 from fmnist_lib.commands.train import train_missing
 from fmnist_lib.errors import UserError
 from fmnist_lib.results.load import Results, as_recorded, load_results
@@ -49,7 +49,7 @@ def open_results(
         wanted = plan(profile, models=models, seeds=seeds)
         job = Job(profile, as_recorded(RunStore(paths.RUNS), wanted, free=HOW), paths.BUILD)
         with job.store.lock():
-            train_missing(job, Report(paths.RUNS))
+            train_missing(job)
     shown = []
     for origin, folder in folders.items():
         store = RunStore(folder, read_only=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, Report, check_output, released_records
+from fmnist_lib.commands.job import Job, check_output, finish, released_records
 from fmnist_lib.commands.notebook import HOW
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
@@ -28,13 +28,12 @@ def command(options: argparse.Namespace) -> int:
     if not (configs := complete_seeds(records)):
         raise UserError(f"{records.folder}: has no seed with all models; nothing to rebuild")
     folder, jobs = options.output or paths.BUILD / "released", options.jobs or usable_cores()
-    job, report = Job("paper", configs, folder, jobs, keep_going=options.keep_going), Report(folder)
     check_output(folder)
     write_files(folder, "records", files_in(records.folder))
-    make_pages(job, report)
+    failures = make_pages(Job("paper", configs, folder, jobs, keep_going=options.keep_going))
     states = compare_tables(folder, paths.REPORT)
     print(", ".join(f"{name} {state}" for name, state in states.items()))
-    return report.end("index.html") or int(set(states.values()) != {"equal"})
+    return finish(folder / "index.html", failures) or int(set(states.values()) != {"equal"})
 
 
 def compare_tables(folder: Path, released: Path) -> dict[str, str]:

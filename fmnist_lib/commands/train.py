@@ -5,8 +5,8 @@ This needs the packages of training alone, so that a machine may train that make
 
 import argparse
 
-from fmnist_lib.commands.job import Job, Report, job_of, tell
-from fmnist_lib.execution.forecast import forecast, past_runs
+from fmnist_lib.commands.job import Job, finish, job_of, past_runs
+from fmnist_lib.execution.forecast import forecast, tell
 from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import RunConfig
@@ -27,12 +27,11 @@ def command(options: argparse.Namespace) -> int:
             check_release(job)
         for config in sorted(job.configs, key=lambda config: config.seed):
             print(f"{config.name:36} {state_of(job, config)}")
-        print(forecast(missing_of(job), past_runs(job.store, job.released), job.jobs))
+        print(forecast(missing_of(job), past_runs(job.store), job.jobs))
         return 0
-    report = Report(job.store.folder)
     with job.store.lock():
-        train_missing(job, report)
-    return report.end()
+        failures = train_missing(job)
+    return finish(job.store.folder, failures)
 
 
 def find_run(job: Job, config: RunConfig) -> Found | None:
@@ -42,7 +41,7 @@ def find_run(job: Job, config: RunConfig) -> Found | None:
 
 
 def state_of(job: Job, config: RunConfig) -> str:
-    """Return in words whether a run is used as it is or trained, and why."""
+    """Return in words whether a run is used as it is or trained."""
     if job.force:
         return "to train, because --force asks for it"
     if found := find_run(job, config):
@@ -58,17 +57,15 @@ def missing_of(job: Job) -> list[RunConfig]:
     return [job.store.with_recorded_rules(config) for config in missing]
 
 
-def train_missing(job: Job, report: Report) -> list[Found]:
-    """Train what has no record, store it, and return all runs that succeeded."""
+def train_missing(job: Job) -> list[str]:
+    """Train what has no record, and store it; return the runs that failed, each with its fault."""
     if missing := missing_of(job):
         where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
         if not git("rev-parse", "HEAD"):
             tell(f"the records will name no commit: git finds none of {ROOT}")
         tell(f"training {len(missing)} of {len(job.configs)} runs, {where}")
-    how = {"jobs": job.jobs, "scheduler": job.scheduler, "minutes": job.minutes}
-    how |= {"keep_going": job.keep_going, "anew": job.force}
-    trained = train_and_store(missing, job.store, **how)
-    report.failures += [f"{name}: {fault}" for name, fault in trained.failures.items()]
-    if number := len(trained.unfinished):
-        report.notices.append(f"{number} runs are not finished; the same command goes on from here")
-    return [found for config in job.configs if (found := find_run(job, config))]
+    how = {name: getattr(job, name) for name in ("jobs", "scheduler", "minutes", "keep_going")}
+    failures, unfinished = train_and_store(missing, job.store, **how)
+    if unfinished:
+        tell(f"note: {len(unfinished)} runs are not finished; the same command goes on from here")
+    return [f"{name}: {fault}" for name, fault in failures.items()]

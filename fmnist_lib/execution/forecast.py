@@ -4,14 +4,12 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.record import RunRecord
-from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training.stopping import Row
 
 EXPECTED_EPOCHS = 25  # where no run of the model tells; early stopping decides
@@ -21,22 +19,16 @@ LINE_EVERY = 100  # seconds
 NAMED = 4  # runs in a line; more would not be read
 
 
-def past_runs(*stores: RunStore) -> list[RunRecord]:
-    """Return the records of the stores, but for damaged ones."""
-    return [record for store in stores for record in store.readable()]
-
-
 def expected_seconds(config: RunConfig, records: Iterable[RunRecord] = ()) -> float:
     """Return a run's likely time on one core: an epoch's time an image × images × epochs."""
-    alike = [record for record in records if not config.differs(record.config).keys() & SAME_WORK]
-    whole = [record for record in alike if not record.config.shortened]
-    if known := whole or alike:
-        rows = [row for record in known for row in record.history]
+    whole = [record for record in records if not record.config.shortened]
+    alike = [record for record in whole if not config.differs(record.config).keys() & SAME_WORK]
+    seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
+    if alike:
+        rows = [row for record in alike for row in record.history]
         seconds = sum(row.train_seconds + row.inference_ms / 1000 for row in rows)
-        seconds /= sum(record.config.trained_images * len(record.history) for record in known)
-    else:
-        seconds = SECONDS_PER_MAC * count_macs(config.model, config.model_options)
-    return seconds * config.trained_images * expected_epochs(config, whole)
+        seconds /= sum(record.config.trained_images * len(record.history) for record in alike)
+    return seconds * config.trained_images * expected_epochs(config, alike)
 
 
 def expected_epochs(config: RunConfig, records: Sequence[RunRecord] = ()) -> float:
@@ -71,98 +63,75 @@ def in_words(seconds: float) -> str:
 
 
 class Progress:
-    """Shows how far runs have come: one bar over all, or a line now and then where nobody watches.
+    """Prints a line for each run that ends, and now and then one that says how far all are.
 
-    Work is counted in multiply-accumulates, so that an epoch of a large model moves the bar more.
+    Work is counted in multiply-accumulates, so that an epoch of a large model counts for more.
     """
 
     def __init__(self, configs: Sequence[RunConfig]) -> None:
-        self.each = {c.name: count_macs(c.model, c.model_options) for c in configs}  # epoch's work
-        self.titles = {c.name: title_of(c) for c in configs}
+        self.titles = titles_of(configs)
+        self.epoch_work = {c.name: count_macs(c.model, c.model_options) for c in configs}
         self.expected = {c.name: expected_epochs(c) for c in configs}
-        self.done = dict.fromkeys(self.each, 0)
-        self.accuracies: dict[str, float] = {}  # of the runs under way
-        self.finished = 0
+        self.left = dict(self.expected)  # epochs to come of each run that has not ended
+        self.running: dict[str, str] = {}  # how far each is
         self.work_here = 0  # without the epochs that were there before this call
         self.started = time.monotonic()
-        self.ended = threading.Event()
-        self.bar = None
-        if configs and is_watched():
-            with suppress(ImportError):  # who only trains may lack it
-                from tqdm import tqdm
-
-                form = "{percentage:3.0f} %|{bar}| {elapsed}{postfix}"
-                self.bar = tqdm(total=self._work(self.expected), bar_format=form)
+        self.over = threading.Event()
 
     def __enter__(self) -> "Progress":
-        if self.each and not self.bar:
-            threading.Thread(target=self._speak, daemon=True).start()
+        threading.Thread(target=self._speak, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.ended.set()
-        if self.bar:
-            self.bar.close()
+        self.over.set()
+
+    def _speak(self) -> None:
+        while not self.over.wait(LINE_EVERY):
+            tell(self.line())
 
     def epoch(self, name: str, row: Row) -> None:
         """Take note of a finished epoch."""
-        self.done[name] = int(row["epoch"])
-        self.expected[name] = max(self.expected[name], self.done[name] + 1)
-        self.accuracies[name] = row["test_accuracy"]
-        self.work_here += self.each[name]
-        self._show()
+        if name in self.left:  # else a worker's message comes after its run
+            epoch = int(row["epoch"])
+            self.left[name] = max(self.expected[name] - epoch, 1)
+            self.running[name] = f"{self.titles[name]} epoch {epoch}, {row['test_accuracy']:.1f} %"
+            self.work_here += self.epoch_work[name]
 
-    def finish(self, record: RunRecord) -> None:
-        """Take note of a finished run."""
-        self.expected[record.name] = self.done[record.name] = len(record.history)
-        self.accuracies.pop(record.name, None)
-        self.finished += 1
-        self._show()
-        best = next(iter(record.stops.values()))
-        result = f"test {best.test_accuracy:.2f} % at epoch {best.best_epoch} of {best.epochs}"
-        self.say(f"{self.titles[record.name]}: {result}")
-
-    def say(self, line: str) -> None:
-        """Print a line without disturbing the bar."""
-        if self.bar:
-            self.bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)
+    def end(self, name: str, result: str) -> None:
+        """Take note of what came of a run."""
+        self.left.pop(name)
+        self.running.pop(name, None)
+        tell(f"{self.titles[name]}: {result}")
 
     def line(self) -> str:
         """Return how far all is: what runs, epochs, accuracies, time left as this call went."""
-        running = [
-            f"{self.titles[name]} epoch {self.done[name]}, {accuracy:.1f} %"
-            for name, accuracy in list(self.accuracies.items())  # a worker's thread adds some
-        ]
+        left, running = list(self.left.items()), list(self.running.values())  # threads change them
         if len(running) > NAMED:
             running[NAMED:] = [f"{len(running) - NAMED} more"]
-        left = "unknown time"
+        line = f"{len(self.titles) - len(left)}/{len(self.titles)} runs"
         if self.work_here:
-            rest = self._work(self.expected) - self._work(self.done)
+            rest = sum(self.epoch_work[name] * epochs for name, epochs in left)
             passed = time.monotonic() - self.started
-            left = f"about {in_words(passed * rest / self.work_here)}"
-        return f"{self.finished}/{len(self.each)} runs, {left} left: {'; '.join(running)}"
-
-    def _work(self, epochs: Mapping[str, float]) -> float:
-        return sum(self.each[name] * number for name, number in epochs.items())
-
-    def _speak(self) -> None:
-        while not self.ended.wait(LINE_EVERY):
-            self.say(self.line())
-
-    def _show(self) -> None:
-        if self.bar:
-            self.bar.total, self.bar.n = self._work(self.expected), self._work(self.done)
-            self.bar.set_postfix_str(self.line())
+            line += f", about {in_words(passed * rest / self.work_here)} left"
+        return f"{line}: {'; '.join(running) or 'starting'}"
 
 
-def title_of(config: RunConfig) -> str:
-    """Return what a reader calls a run."""
-    fold = "" if config.fold is None else f" fold {config.fold}"
-    return f"{MODELS[config.model].title} seed {config.seed}{fold}"
+def titles_of(configs: Sequence[RunConfig]) -> dict[str, str]:
+    """Return by name what a reader calls each run: model, seed, settings that not all share."""
+    settings = {}
+    for config in configs:
+        told = config.model_dump(exclude_defaults=True, exclude={"model", "seed", "stops"})
+        told |= told.pop("model_options", {})
+        settings[config.name] = [f"{name} {value}" for name, value in told.items()]
+    shared = set.intersection(*map(set, settings.values())) if settings else set()
+    titles = {}
+    for config in configs:
+        own = [setting for setting in settings[config.name] if setting not in shared]
+        apart = f" ({', '.join(own)})" if own else ""
+        titles[config.name] = f"{MODELS[config.model].title} seed {config.seed}{apart}"
+    return titles
 
 
-def is_watched() -> bool:
-    """Return whether a bar that moves can be seen: on a terminal or in a notebook."""
-    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+def tell(line: str) -> None:
+    """Tell the user what happens."""
+    print(line, file=sys.stderr, flush=True)

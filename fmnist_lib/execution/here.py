@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,33 +27,24 @@ Outcomes = Iterator[tuple[RunConfig, Outcome]]
 JOBS_ON_GPU = 24  # runs side by side; 16 to 32 are about equally fast (`benchmarks/README.md`)
 
 
-@dataclass
-class Trained:
-    """What came of a call: the errors of runs that failed, by name, and what ran out of time."""
-
-    failures: dict[str, str] = field(default_factory=dict)
-    unfinished: list[str] = field(default_factory=list)
-
-
 def train_and_store(
     configs: Sequence[RunConfig],
     store: RunStore,
     *,
     jobs: int = 1,
     scheduler: str = "",
-    minutes: float | None = None,
+    minutes: float = math.inf,
     keep_going: bool = True,
-    with_weights: bool = True,
-    anew: bool = False,
-) -> Trained:
+) -> tuple[dict[str, str], list[str]]:
     """Train runs, `jobs` side by side or on the cluster of `scheduler`; store each as it finishes.
 
     They start in this order, leave checkpoints in the store's folder and go on from them; after
-    `minutes` all have stopped in good order. What is trained `anew` goes on from no worker's
-    checkpoint. Raises `FailedError` where a record cannot be stored and, unless it is to
-    `keep_going`, at the first run that fails.
+    `minutes` all have stopped in good order. Returns the errors of runs that failed, by name, and
+    the names of those that ran out of time. Raises `FailedError` where a record cannot be stored
+    and, unless it is to `keep_going`, at the first run that fails.
     """
-    came_of_it = Trained()
+    failures: dict[str, str] = {}
+    unfinished: list[str] = []
     checkpoints = store.folder / "checkpoints"
     with Progress(configs) as progress:
         outcomes = run_many(
@@ -62,24 +52,26 @@ def train_and_store(
             jobs=jobs,
             on_epoch=progress.epoch,
             scheduler=scheduler,
-            checkpoints=None if anew and scheduler else checkpoints,  # a worker's are of a past run
-            deadline=math.inf if minutes is None else time.monotonic() + 60 * minutes,
+            checkpoints=checkpoints,
+            deadline=time.monotonic() + 60 * minutes,
         )
         with closing(outcomes):
             for config, outcome in outcomes:
                 if isinstance(outcome, OutOfTimeError):
-                    came_of_it.unfinished.append(config.name)
+                    unfinished.append(config.name)
                 elif isinstance(outcome, Exception):
                     fault = f"{type(outcome).__name__}: {' '.join(str(outcome).split())}"
-                    came_of_it.failures[config.name] = fault
+                    failures[config.name] = fault
                     if not keep_going:
                         raise FailedError(f"{config.name}: {fault}")
-                    progress.say(f"failed: {config.name}: {fault}")
+                    progress.end(config.name, f"failed: {fault}")
                 else:
-                    store.write(outcome, with_weights=with_weights)
+                    store.write(outcome)
                     Checkpoint(checkpoints, config).remove()
-                    progress.finish(outcome.record)
-    return came_of_it
+                    best = next(iter(outcome.record.stops.values()))
+                    when = f"epoch {best.best_epoch} of {best.epochs}"
+                    progress.end(config.name, f"test {best.test_accuracy:.2f} % at {when}")
+    return failures, unfinished
 
 
 def run_many(
@@ -113,9 +105,7 @@ def run_many(
     else:
         for config in others:
             try:
-                yield (
-                    config,
-                    run_experiment(config, on_epoch=partial(on_epoch, config.name), **given),
-                )
+                outcome = run_experiment(config, on_epoch=partial(on_epoch, config.name), **given)
             except Exception as error:  # the caller decides whether the other runs go on
-                yield config, error
+                outcome = error
+            yield config, outcome

@@ -3,47 +3,41 @@
 Dask's messages are pickled: whoever reaches a scheduler can run code on all of its machines.
 """
 
-import asyncio
 import atexit
 import logging
+import math
 import platform
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import dask
-from distributed import Client, Future, Worker, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, Reschedule, as_completed, get_worker
 from distributed.deploy.spec import close_clusters
 from distributed.utils import CancelledError, silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
-from tqdm import tqdm
 
 from fmnist_lib import paths
-from fmnist_lib.data.obtain import DataError, accept_files, ensure_data, read_files
 from fmnist_lib.errors import FailedError, UserError
+from fmnist_lib.execution.forecast import tell
 from fmnist_lib.execution.here import OnEpoch, Outcome, Outcomes
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import code_sha256, package_version
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.stopping import Row
 
 Task = Callable[[RunConfig, str], RunOutput]
 """What a worker does: a run, and under which name its call tells what happens."""
 
 TIMEOUT_SECONDS = 10  # for a scheduler to answer
-DATA_TIMEOUT_SECONDS = 300  # for the data to come from the client
 COMPARED = ("torch", "fmnist_lib", "dask", "distributed")
-OWN = "own"  # the folder for checkpoints that each worker has
 AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
 LOCAL = {
     "distributed.worker.daemon": False,
@@ -59,18 +53,25 @@ class RunStoppedError(Exception):
 
 
 def run_on_workers(
-    configs: Sequence[RunConfig], jobs: int, scheduler: str, on_epoch: OnEpoch, **given: object
+    configs: Sequence[RunConfig],
+    jobs: int,
+    scheduler: str,
+    on_epoch: OnEpoch,
+    checkpoints: Path | None,
+    deadline: float,
 ) -> Outcomes:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
-    On a cluster the checkpoints lie in each worker's own folder; without a folder there are none.
+    On a cluster, which knows no deadline, the checkpoints lie in each worker's own folder.
     Raises `FailedError`, `UserError`.
     """
-    place = connect(scheduler) if scheduler else local_client(min(jobs, len(configs)))
     if scheduler:
-        given["checkpoints"] = given["checkpoints"] and OWN
+        place, task = connect(scheduler), partial(run_as_guest, software=describe_software(1))
+    else:
+        place = local_client(min(jobs, len(configs)))
+        task = partial(run_in_worker, checkpoints=checkpoints, deadline=deadline)
     with place as client:
-        yield from run_on(client, configs, on_epoch, partial(run_in_worker, **given))
+        yield from run_on(client, configs, on_epoch, task)
 
 
 def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> Outcomes:
@@ -81,7 +82,7 @@ def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task
     """
     call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
     client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
-    send_data(client, f"{call}-data")
+    client.subscribe_topic(f"{call}-refused", lambda event: tell(event[1]))
     rest = enumerate(configs)
     futures: dict[Future, RunConfig] = {}
     runs = as_completed(loop=client.loop)
@@ -113,7 +114,7 @@ def outcome_of(future: Future) -> Outcome:
 
 
 def run_in_worker(
-    config: RunConfig, call: str, *, checkpoints: Path | str | None, **given: object
+    config: RunConfig, call: str, *, checkpoints: Path | None, deadline: float = math.inf
 ) -> RunOutput:
     """Carry out a run in a worker."""
     worker = get_worker()
@@ -125,9 +126,7 @@ def run_in_worker(
             raise RunStoppedError(config.name)
         worker.log_event(f"{call}-epochs", (config.name, row))
 
-    have_data(worker, f"{call}-data")
-    folder = paths.RUNS / "checkpoints" if checkpoints == OWN else checkpoints
-    return run_experiment(config, on_epoch=on_epoch, checkpoints=folder, **given)
+    return run_experiment(config, on_epoch=on_epoch, checkpoints=checkpoints, deadline=deadline)
 
 
 # --- workers of our own ---
@@ -168,21 +167,20 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-# --- a cluster: who may be talked to, and who may join ---
+# --- a cluster: who may be talked to, and who may take part ---
 
 
 def check_address(address: str, *, trust_network: bool = False) -> None:
     """Raise `UserError` for what is no scheduler's address, or open to strangers."""
-    usable = local = False
+    usable = False
     with suppress(ValueError):
         parts = urlsplit(address)
-        local = parts.hostname == "localhost"
         usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-        local |= ip_address(parts.hostname).is_loopback
     if not usable:
         raise UserError(
             f"scheduler: {address!r} is no address; allowed: tcp://host:port, tls://host:port"
         )
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if parts.scheme == "tcp" and not trust_network and not local:
         raise UserError(
             f"scheduler: {address} is neither encrypted nor on this machine, so that others could "
@@ -192,8 +190,7 @@ def check_address(address: str, *, trust_network: bool = False) -> None:
 
 @contextmanager
 def connect(address: str) -> Iterator[Client]:
-    """Open a client on a scheduler that admits only workers like us; raise `UserError`."""
-    call, expected = f"fmnist-{uuid4().hex}", describe_software()
+    """Open a client on a scheduler; raise `UserError` where none answers."""
     quiet = warnings.catch_warnings(action="ignore", category=VersionMismatchWarning)
     with silence_logging_cmgr(logging.CRITICAL), quiet:  # we compare versions ourselves
         try:
@@ -201,100 +198,30 @@ def connect(address: str) -> Iterator[Client]:
         except (OSError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"scheduler: no answer from {address} ({reason_of(error)})") from None
         with client:
-            client.subscribe_topic(call, lambda event: say(event[1]))
-            for worker, found in client.run(describe_software, on_error="return").items():
-                if problem := difference(found, expected):
-                    client.retire_workers([worker])
-                    say(f"refused the worker {worker}: {problem}")
-            try:
-                client.register_plugin(Gate(expected, call), name=call)
-            except RuntimeError as error:  # of a worker that joined just now
-                say(str(error))
             if not client.scheduler_info(n_workers=-1)["workers"]:
-                say(f"waiting for workers at {address}")
-            try:
-                yield client
-            finally:
-                if client.status == "running":
-                    client.unregister_worker_plugin(call)
+                tell(f"waiting for workers at {address}")
+            yield client
 
 
-def describe_software(dask_worker: Worker | None = None) -> dict[str, str]:
+def describe_software(threads: int) -> dict[str, str]:
     """Return what must be the same for results to be the same."""
     return {
         "Python": platform.python_version(),
         **{name: package_version(name) for name in COMPARED},
         "training code": code_sha256()[:12],
-        # Runs that a worker takes at a time would share one random state.
-        "threads": str(dask_worker.state.nthreads if dask_worker else 1),
+        "threads": str(threads),  # runs that a worker takes at a time would share one random state
     }
 
 
-def difference(found: dict[str, str] | Exception, expected: dict[str, str]) -> str:
-    """Return in what a worker differs, by name; empty for nothing."""
-    if isinstance(found, Exception):
-        return reason_of(found)
-    apart = {name: value for name, value in expected.items() if found.get(name) != value}
-    return ", ".join(f"{name} is {found.get(name)}, not {value}" for name, value in apart.items())
-
-
-@dataclass
-class Gate(WorkerPlugin):
-    """Lets a worker join if its software is ours; else the client is told in what it differs.
-
-    It speaks up while it is unpickled, since a worker shrugs off errors of a plugin's `setup` but
-    does not start with one that it cannot read.
-    """
-
-    expected: dict[str, str]
-    topic: str
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__ |= state
-        (worker,) = Worker._instances  # no task runs yet, for which Dask would know it
-        if problem := difference(describe_software(worker), self.expected):
-            message = f"refused the worker {worker.address}: {problem}"
-            worker.log_event(self.topic, message)
-            raise RuntimeError(message)
-
-
-def say(line: str) -> None:
-    """Tell the user without disturbing a progress bar."""
-    tqdm.write(line, file=sys.stderr)
-
-
-# --- data for workers that cannot get it ---
-
-data_arrived = threading.Event()  # on a worker
-
-
-def have_data(worker: Worker, topic: str) -> None:
-    """Make sure that this worker has the data, from the client where nobody else has it."""
-    try:
-        ensure_data()
-    except DataError as error:
-        worker.log_event(topic, worker.address)
-        if not data_arrived.wait(DATA_TIMEOUT_SECONDS):
-            raise DataError(f"{error} | from the client: nothing came") from None
-        ensure_data()
-
-
-def send_data(client: Client, topic: str) -> None:
-    """Send the files to every worker that asks for them, once."""
-    sent: set[str] = set()
-
-    async def send(worker: str) -> None:
-        await client.run(receive_data, await asyncio.to_thread(read_files), workers=[worker])
-
-    def asked(event: tuple[float, str]) -> None:  # in the client's loop, which must not wait
-        if event[1] not in sent:
-            sent.add(event[1])
-            client.loop.add_callback(send, event[1])
-
-    client.subscribe_topic(topic, asked)
-
-
-def receive_data(files: dict[str, bytes]) -> None:
-    """Verify the files and keep them in this worker's own folder."""
-    accept_files(files)
-    data_arrived.set()
+def run_as_guest(config: RunConfig, call: str, *, software: dict[str, str]) -> RunOutput:
+    """Carry out a run in a worker of a cluster; one whose software is not ours leaves, named."""
+    worker, folder = get_worker(), paths.RUNS / "checkpoints"
+    found = describe_software(worker.state.nthreads)
+    if apart := [name for name in software if found[name] != software[name]]:
+        reasons = ", ".join(f"{name} is {found[name]}, not {software[name]}" for name in apart)
+        worker.log_event(f"{call}-refused", f"refused the worker {worker.address}: {reasons}")
+        worker.loop.add_callback(worker.close)
+        raise Reschedule
+    output = run_in_worker(config, call, checkpoints=folder)
+    Checkpoint(folder, config).remove()
+    return output
