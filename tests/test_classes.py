@@ -90,7 +90,7 @@ def test_the_surest_mistakes_are_the_first_runs(tmp_path):
 @pytest.mark.parametrize("test_images", [N, None])
 def test_images_are_those_that_the_run_was_tested_on(tmp_path, test_images):
     results = stored(tmp_path, {"test_images": test_images})
-    raw, raw_labels = (tensor.numpy() for tensor in raw_images())
+    raw, raw_labels = (tensor.numpy() for tensor in raw_images()["test"])
     own = labels(test_images)
     for place, image in zip((3, 90), classes.images_at(results, "lenet5", [3.0, 90]), strict=True):
         same = np.abs(raw / 255 - image).max(axis=(1, 2)) < 1e-5

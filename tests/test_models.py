@@ -7,7 +7,7 @@ from torch import nn
 
 from fmnist_lib.models import MODELS, OptionError, build_model
 from fmnist_lib.models.densenet_tiny import DenseBlock
-from fmnist_lib.models.describe import count_parameters, layers
+from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.models.resnet_mini import ResidualBlock
 from fmnist_lib.models.vit_tiny import EncoderLayer, PatchEmbedding
 
@@ -64,21 +64,14 @@ NONSENSE = [  # with what the sentence must name
     ("resnet_mini", {"widths": []}, "widths .* at least one"),
     ("resnet_mini", {"widths": 16}, "widths .* not 16"),
     ("resnet_mini", {"widths": [4, 0]}, "each of widths .* at least 1, not 0"),
-    ("resnet_mini", {"blocks_per_stage": 0}, "blocks_per_stage .* not 0"),
     ("resnet_mini", {"blocks_per_stage": True}, "blocks_per_stage .* not True"),
-    ("resnet_mini", {"shortcuts": "no"}, "shortcuts .* not 'no'"),
     ("densenet_tiny", {"compression": 33}, "compression 33 leaves a transition no channel"),
-    ("mobilenet_lite", {"widths": [16]}, "widths .* 2 to 6, not 1"),
     ("mobilenet_lite", {"widths": 7 * [4]}, "widths .* 2 to 6, not 7"),
     ("vit_tiny", {"heads": 7}, "heads must divide the width 64, and 7 does not"),
     ("vit_tiny", {"patch": 5}, "patch must divide the image's 28 pixels, and 5 does not"),
-    ("vit_tiny", {"dropout": -0.1}, "dropout .* not -0.1"),
     ("baseline_cnn", {"dropout": 1}, "dropout .* below 1, not 1"),
     ("baseline_cnn", {"dropout": float("nan")}, "dropout .* not nan"),
-    ("baseline_cnn", {"widths": 5 * [8]}, "widths .* 1 to 4, not 5"),
 ]
-
-each_model = pytest.mark.parametrize("name", MODELS)
 
 
 def seeded(name, seed=0, **overrides):
@@ -94,21 +87,14 @@ def weights_of(model):
     return torch.cat([value.flatten() for value in model.state_dict().values()])
 
 
-# --- The registry and the options --------------------------------------------------------------
-
-
 def test_models_keep_the_papers_order_titles_and_sizes():
     found = {n: (spec.title, count_parameters(build_model(n))) for n, spec in MODELS.items()}
     assert list(found.items()) == [(name, facts[:2]) for name, facts in FACTS.items()]
 
 
-@each_model
-def test_models_compute_what_they_always_did(name):
+@pytest.mark.parametrize("name", MODELS)
+def test_seed_and_defaults_decide_the_weights_and_the_logits_stay_what_they_were(name):
     assert seeded(name)(images()).square().sum().item() == pytest.approx(FACTS[name][2], rel=1e-3)
-
-
-@each_model
-def test_seed_and_defaults_decide_the_weights(name):
     spelled_out = seeded(name, **MODELS[name].defaults)
     assert torch.equal(weights_of(seeded(name)), weights_of(spelled_out))
     assert not torch.equal(weights_of(seeded(name, 1)), weights_of(spelled_out))
@@ -152,9 +138,6 @@ def test_every_parameter_of_every_variant_is_trained(name, overrides, parameters
 def test_every_option_has_a_variant():
     tried = {(name, option) for name, overrides, _ in VARIANTS for option in overrides}
     assert tried == {(name, option) for name, spec in MODELS.items() for option in spec.defaults}
-
-
-# --- What each claims --------------------------------------------------------------------------
 
 
 def test_lenet_puts_batch_norm_between_convolution_and_activation():
@@ -207,8 +190,12 @@ def test_plain_block_costs_what_the_dense_block_costs(growth_rate, num_layers):
 @pytest.mark.parametrize("downsample", ["pool", "stride"])
 def test_mobilenets_variants_pass_the_same_shapes(separable, downsample):
     model = build_model("mobilenet_lite", separable=separable, downsample=downsample)
-    shapes = [row["output_shape"] for row in layers(model, depth=2) if "block" in row["name"]]
-    assert shapes == [(32, 28, 28), (64, 14, 14), (128, 7, 7)]
+    x, shapes = model.stem(images()), {}
+    for name, part in model.features.named_children():
+        x = part(x)
+        shapes[name] = tuple(x.shape[1:])
+    blocks = [shape for name, shape in shapes.items() if name.startswith("block")]
+    assert blocks == [(32, 28, 28), (64, 14, 14), (128, 7, 7)]
     groups = [m.groups for m in model.features.modules() if isinstance(m, nn.Conv2d)]
     assert groups == ([16, 1, 32, 1, 64, 1] if separable else [1, 1, 1])
 
@@ -236,40 +223,3 @@ def test_patch_embedding_puts_the_class_token_first_and_keeps_reading_order():
     torch.testing.assert_close(tokens[0, 0], embedding.class_token[0, 0])
     second_patch = embedding.project(image[:, :, 0:4, 4:8]).flatten()
     torch.testing.assert_close(tokens[0, 2], second_patch)
-
-
-# --- Descriptions ------------------------------------------------------------------------------
-
-
-@each_model
-@pytest.mark.parametrize("depth", [1, 2, 3, float("inf")])
-def test_layers_add_up_to_the_model_and_leave_it_alone(name, depth):
-    model = seeded(name)
-    before = weights_of(model)
-    rows = layers(model, depth=depth)
-    assert sum(row["parameters"] for row in rows) == FACTS[name][1]
-    assert rows[-1]["output_shape"] == (10,)
-    assert len({row["name"] for row in rows}) == len(rows)
-    assert model.training
-    assert torch.equal(weights_of(model), before)
-
-
-def test_layers_show_shapes_where_they_change():
-    rows = layers(build_model("densenet_tiny"), depth=2)
-    assert [tuple(row.values()) for row in rows] == [
-        ("stem", "Conv2d", (8, 28, 28), 80),
-        ("features.block1", "DenseBlock", (32, 28, 28), 3576),
-        ("features.transition1", "Sequential", (8, 14, 14), 264),
-        ("features.block2", "DenseBlock", (32, 14, 14), 3576),
-        ("features.transition2", "Sequential", (8, 7, 7), 264),
-        ("features.block3", "DenseBlock", (32, 7, 7), 3576),
-        ("pool", "AdaptiveAvgPool2d", (32, 1, 1), 0),
-        ("classifier", "Linear", (10,), 330),
-    ]
-
-
-@pytest.mark.parametrize(("dropout", "shown"), [(0.0, 0), (0.2, 1)])
-def test_what_only_passes_its_input_on_has_no_row(dropout, shown):
-    kinds = [row["type"] for row in layers(build_model("baseline_cnn", dropout=dropout))]
-    assert kinds.count("Dropout") == shown
-    assert "Identity" not in [row["type"] for row in layers(build_model("resnet_mini"))]

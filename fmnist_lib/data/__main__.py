@@ -1,21 +1,16 @@
-"""Obtain FashionMNIST where it is missing, and verify it."""
+"""`python -m fmnist_lib.data`: obtain FashionMNIST where it is missing, and verify it."""
 
-import argparse
 import sys
-from pathlib import Path
 
 from fmnist_lib.data import obtain
 from fmnist_lib.errors import UserError
 from fmnist_lib.paths import DATA
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print what was obtained. Status 0, or 2 with one line on bad input."""
-    parser = argparse.ArgumentParser("python -m fmnist_lib.data", description=__doc__)
-    parser.add_argument("--root", type=Path, default=DATA, help="(default: %(default)s)")
-    root = parser.parse_args(arguments).root
+def main() -> int:
+    """Print what was obtained. Status 0, or 2 with one line where it cannot be had."""
     try:
-        obtained = obtain.ensure_data(root)
+        obtained = obtain.ensure_data(DATA)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
-"""Augmentation of a whole epoch, on the images' device. Not here: the splits, the loss of MixUp.
+"""Augmentation of a whole epoch, on the images' device. Not here: the loss of MixUp.
 
-Everything is a pure function of seed and epoch, and drawn on the CPU: a run that goes on after an
-interruption sees the same images, and so does one on another device.
+Everything is a pure function of seed and epoch, and drawn on the CPU: the same on any device.
 """
 
 import numpy as np
@@ -9,17 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fmnist_lib.data.fashion_mnist import BLACK
 from fmnist_lib.data.splits import derive_seed
 
 SHIFT = 2  # pixels at most, in each direction
 MIXUP_ALPHA = 0.2  # of the Beta distribution (Zhang et al. 2018, section 3: 0.1 to 0.4)
 
 
-def augment_epoch(images: Tensor, kind: str, background: float, *, seed: int, epoch: int) -> Tensor:
+def augment_epoch(images: Tensor, kind: str, *, seed: int, epoch: int) -> Tensor:
     """Return the images (N, 1, 28, 28) as one epoch sees them.
 
     With `flip` half of them are mirrored left to right, with `shift` each is moved by up to two
-    pixels each way and the `background` moves in.
+    pixels each way and black moves in.
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, "augmentation"))
     if "flip" in kind:
@@ -27,13 +27,13 @@ def augment_epoch(images: Tensor, kind: str, background: float, *, seed: int, ep
         images = torch.where(bring(mirrored, images)[:, None, None, None], images.flip(3), images)
     if "shift" in kind:
         offsets = torch.randint(0, 2 * SHIFT + 1, (len(images), 2), generator=generator)
-        images = shift(images, bring(offsets, images), background)
+        images = shift(images, bring(offsets, images))
     return images
 
 
-def shift(images: Tensor, offsets: Tensor, background: float) -> Tensor:
-    """Return images (N, 1, H, W) cut at `offsets` (N, 2), 0 to 4, out of a frame of background."""
-    framed = F.pad(images, 4 * (SHIFT,), value=background)  # (N, 1, H + 4, W + 4)
+def shift(images: Tensor, offsets: Tensor) -> Tensor:
+    """Return images (N, 1, H, W) cut at `offsets` (N, 2), 0 to 4, out of a black frame."""
+    framed = F.pad(images, 4 * (SHIFT,), value=BLACK)  # (N, 1, H + 4, W + 4)
     cuts = framed.unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)  # (N, 1, 5, 5, H, W)
     each = torch.arange(len(images), device=images.device)
     return cuts[each, :, offsets[:, 0], offsets[:, 1]]

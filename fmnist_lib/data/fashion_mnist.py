@@ -18,6 +18,7 @@ CLASS_NAMES = (  # the position is the label
 )
 
 MEAN, STD = 0.2860405969887955, 0.3530242445149226  # exact, of all training pixels in [0, 1]
+BLACK = (0 - MEAN) / STD
 
 
 @dataclass(frozen=True, eq=False)  # eq: tensors do not compare to one truth value
@@ -40,28 +41,27 @@ def load(
     A number of `train_images` or `test_images` asks for the first of each class in the order of the
     files. Raises `DataError` where the data cannot be had, `UserError` for an impossible number.
     """
-    ensure_data(root)
     tensors = []
-    for split, count in (("train", train_images), ("test", test_images)):
-        images, labels = _read(root, split)
+    raw, counts = raw_images(root), {"train": train_images, "test": test_images}
+    for split, (images, labels) in raw.items():
+        chosen, count = slice(None), counts[split]
         if count is not None:
             if not 1 <= count <= len(labels):
                 raise UserError(f"{split}_images is {count}: allowed are 1 to {len(labels)}")
             chosen = torch.cat([i[:n] for i, n in indices_and_shares(labels, count)]).sort()[0]
-            images, labels = images[chosen], labels[chosen]
-        pixels = images.unsqueeze(1).to(torch.float32)  # (N, 1, 28, 28)
-        tensors += [pixels.div_(255).sub_(MEAN).div_(STD), labels]
+        pixels = images[chosen].unsqueeze(1).to(torch.float32)  # (N, 1, 28, 28)
+        tensors += [pixels.div_(255).sub_(MEAN).div_(STD), labels[chosen]]
     return Dataset(*tensors)
 
 
-def raw_images(root: Path | str = DATA, split: str = "test") -> tuple[Tensor, Tensor]:
-    """All images (N, 28, 28) as uint8 and labels (N,) as int64 of "train" or "test", verified."""
+def raw_images(root: Path | str = DATA) -> dict[str, tuple[Tensor, Tensor]]:
+    """All images (N, 28, 28) as uint8 and labels (N,) as int64 of "train" and "test", verified."""
     ensure_data(root)
-    return _read(root, split)
-
-
-def _read(root: Path | str, split: str) -> tuple[Tensor, Tensor]:
-    start = Path(root) / "FashionMNIST" / "raw" / {"train": "train", "test": "t10k"}[split]
-    images = np.fromfile(f"{start}-images-idx3-ubyte", np.uint8, offset=16)  # after four sizes
-    labels = np.fromfile(f"{start}-labels-idx1-ubyte", np.uint8, offset=8)  # after two
-    return torch.from_numpy(images).view(-1, 28, 28), torch.from_numpy(labels).to(torch.int64)
+    raw = {}
+    for split, name in (("train", "train"), ("test", "t10k")):
+        start = Path(root) / "FashionMNIST" / "raw" / name
+        images = np.fromfile(f"{start}-images-idx3-ubyte", np.uint8, offset=16)  # four sizes
+        labels = np.fromfile(f"{start}-labels-idx1-ubyte", np.uint8, offset=8)  # two
+        images = torch.from_numpy(images).view(-1, 28, 28)
+        raw[split] = images, torch.from_numpy(labels).to(torch.int64)
+    return raw

@@ -71,8 +71,8 @@ def from_debian(name: str, scratch: Path) -> Path:
     return unpacked / name
 
 
-# A source gets a file's name and a scratch folder and returns where the file lies, itself or with
-# .gz added. It need not be trusted, and may fail with OSError, ValueError or ImportError.
+# From a file's name and a scratch folder to where it lies, itself or with .gz added. A source need
+# not be trusted, and may fail with OSError, ValueError or ImportError.
 Source = Callable[[str, Path], Path]
 SOURCES: dict[str, Source] = {
     "a copy installed on this system": lambda name, scratch: SYSTEM_COPY / name,
@@ -82,11 +82,10 @@ SOURCES: dict[str, Source] = {
 
 
 def ensure_data(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
-    """Fetch what is missing or bad in `root/FashionMNIST/raw`; return the names of these files.
+    """Verify the files in `root/FashionMNIST/raw`; fetch what is missing or bad, return its names.
 
-    What is there already is verified on every call (55 MB). Files arrive by an atomic rename, so a
-    call that was cut short goes on where it stopped, and several processes may call at once. Raises
-    DataError, with why no source delivers, and UserError when the folder is unusable.
+    A call that was cut short goes on where it stopped, and several processes may call at once.
+    Raises DataError, with why no source delivers, and UserError when the folder is unusable.
     """
     raw = Path(root) / "FashionMNIST" / "raw"
     faults: dict[str, str] = {}
@@ -151,19 +150,3 @@ def _read(path: Path, name: str) -> bytes:
     if found != SHA256[name]:
         raise ValueError(f"{path} is not FashionMNIST's {name}: sha256 {found}, not {SHA256[name]}")
     return content
-
-
-def read_files(root: Path | str = DATA) -> dict[str, bytes]:
-    """Return the content of the four files by name, for a machine that cannot obtain them."""
-    ensure_data(root)
-    return {name: (Path(root) / "FashionMNIST" / "raw" / name).read_bytes() for name in SHA256}
-
-
-def accept_files(files: Mapping[str, bytes], root: Path | str = DATA) -> None:
-    """Keep what `read_files` returned on another machine, verified; raises as `ensure_data`."""
-
-    def sent(name: str, scratch: Path) -> Path:
-        (scratch / name).write_bytes(files.get(name, b""))
-        return scratch / name
-
-    ensure_data(root, {"what another machine sent": sent})

@@ -1,7 +1,6 @@
 """Which images train, choose the epoch or are held out, and in which order an epoch sees them.
 
-Pure functions of their arguments: nothing touches a global random generator, so that neither what
-was drawn before nor the number of workers matters. Not here: the images (fashion_mnist).
+Pure functions of their arguments: nothing touches a global random generator.
 """
 
 import numpy as np
@@ -12,10 +11,9 @@ from fmnist_lib.errors import UserError
 
 
 def derive_seed(seed: int, epoch: int, stream: str) -> int:
-    """A seed for `torch.manual_seed` (0 to 2^63 - 1), a pure function of its arguments, both ≥ 0.
+    """Return a seed from 0 to 2^63 - 1, unrelated to those of neighbouring seeds and epochs.
 
-    `stream` names what it is for ("batch order", say), so that two uses in one epoch never share
-    their random numbers. Neighbouring seeds and epochs give unrelated results.
+    `stream` names what it is for: two uses in one epoch never share their random numbers.
     """
     sequence = np.random.SeedSequence(seed, spawn_key=(epoch, *stream.encode()))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -30,8 +28,8 @@ def batch_order(num_images: int, *, seed: int, epoch: int) -> Tensor:
 def stratified_split(labels: Tensor, validation_images: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Set aside a random part of each class: (train_indices, validation_indices), sorted int64.
 
-    Together they cover `labels` (N,). Each class gives its exact share of the `validation_images`,
-    to within one image. Raises `UserError` where one of the two would be empty.
+    Each class of `labels` (N,) gives its exact share, to within one image. Raises `UserError` where
+    one of the two would be empty.
     """
     if not 1 <= validation_images < len(labels):
         what = f"of {len(labels)} images, {validation_images} cannot be set aside"
