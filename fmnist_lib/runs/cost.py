@@ -60,12 +60,11 @@ def measure_costs(
     with loop.one_thread():
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]
-        turns: list[list[Turn]] = [[] for _ in configs]
+        rounds: list[list[Turn]] = []
         end = time.monotonic() + 60 * minutes
-        while len(turns[0]) < 2 or time.monotonic() < end:
-            on_round(len(turns[0]) + 1)
-            for timing, taken in zip(timings, turns, strict=True):
-                taken.append(timing.take_turn())
+        while len(rounds) < 2 or time.monotonic() < end:
+            on_round(len(rounds) + 1)
+            rounds.append([timing.take_turn() for timing in timings])
         environment = ended(environment)
     return [
         CostRecord(
@@ -75,10 +74,10 @@ def measure_costs(
             block_images=len(timing.parts.train[1]),
             scaled_to_images=TRAIN_IMAGES,
             inference_images=len(timing.parts.test[1]),
-            turns=taken,
+            turns=turns,
             environment=environment,
         )
-        for timing, taken in zip(timings, turns, strict=True)
+        for timing, *turns in zip(timings, *rounds, strict=True)
     ]
 
 
