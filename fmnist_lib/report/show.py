@@ -12,9 +12,9 @@ address is `NAME/placeholder`, in tables `TABLE/ROW/COLUMN`. `[](#fig-NAME)`, `[
 the like refer to a figure or table, `#claim-ID` to a row of the claims; the page fills them.
 """
 
-import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape, unescape
 from math import isfinite
 from string import Formatter
@@ -53,15 +53,14 @@ def say(template: str, /, *, true_if: object = True, name: str = "", **values: o
     Where `true_if` is false the words are struck: these runs do not bear them out. `name` begins
     the addresses of the numbers, else the first five words do. Raises KeyError for a placeholder
     without a value, TypeError for a number that is no `Value` with sources, and ValueError for a
-    placeholder in an address or with a conversion (`!r`).
+    placeholder in an address.
     """
     output = _Output()
     words = re.findall(r"[a-z0-9]+", re.sub(r"{[^}]*}", "", template.lower()))
     html = output.fill(template, values, name or "-".join(words[:5]))
-    text = plain(html)
     if not true_if:
-        html, text = f'<del>{html}</del><p class="untrue">{UNTRUE}</p>', f"[{UNTRUE}] {text}"
-    output.show(f'<div class="say">{html}</div>', text)
+        html = f'<del>{html}</del><p class="untrue">{UNTRUE}</p>'
+    output.show(f'<div class="say">{html}</div>')
 
 
 def show_table(
@@ -72,35 +71,31 @@ def show_table(
     caption: str,
     columns: Sequence[str] | None = None,
     best: Mapping[str, str] | None = None,
-    file: bool = True,
     **values: object,
 ) -> None:
     """Show columns of a frame, without its index, as the table `tab-<name>`.
 
     Headings, units and formats are the catalogue's. A mean with a standard deviation reads
     `91.24 ± 0.31`; the column `<x>_interval` shows the interval of `x`. `best` says of a column
-    whether "max" or "min" stands in bold. With `file` the columns become `tables/<name>.csv`.
-    `values` fill the caption. Raises KeyError for a column that neither frame nor catalogue has.
+    whether "max" or "min" stands in bold. The columns become `tables/<name>.csv`; `values` fill the
+    caption. Raises KeyError for a column that neither frame nor catalogue has.
     """
-    output, columns = _Output(), list(frame.columns if columns is None else columns)
-    numeric, cells = [], []
+    output, columns = _Output(), list(frame if columns is None else columns)
+    cells, numeric = [], []
     for each in columns:
         stem = each if each in frame else each.removesuffix("_interval")
         part, spec = "spread" if stem == each else "interval", column(each).format
-        numbers = [x for x in frame[stem] if isinstance(x, Value) and isfinite(x)]
-        which = {"max": max, "min": min}.get((best or {}).get(each, ""))
-        top = which(numbers) if which and numbers else None
+        which = (best or {}).get(each)
+        top = as_text(Value(frame[stem].astype(float).agg(which)), spec) if which else DASH
         numeric.append(any(isinstance(x, Value) for x in frame[stem]))
         cells.append([])
         for row, x in zip(_row_names(frame), frame[stem], strict=True):
             html = output.mark(x, spec, f"{name}/{row}/{each}", part)
-            bold = top is not None and as_text(x, spec) == as_text(top, spec)
+            bold = top != DASH and as_text(x, spec) == top
             cells[-1].append(f"<strong>{html}</strong>" if bold else html)
-    if file:
-        kept = [each for each in frame if {each, f"{each}_interval"} & {*columns}]
-        output.files[f"tables/{name}.csv"] = _csv(frame[kept])
-    caption = output.line(caption, values, name)
-    output.show_table(name, caption, columns, [*zip(*cells, strict=True)], numeric)
+    rows = [("", row) for row in zip(*cells, strict=True)]
+    kept = [each for each in frame if {each, f"{each}_interval"} & {*columns}]
+    output.show_table(frame[kept], name, output.line(caption, values, name), columns, rows, numeric)
 
 
 def show_figure(
@@ -120,26 +115,24 @@ def show_figure(
     says in words what it shows, for readers who cannot see it; `values` fill it and the caption.
     """
     output, saved = _Output(), save(figure)
-    output.files = {f"figures/{name}.{kind}": file for kind, file in saved.items()}
     if data is not None:
-        output.files[f"figures/{name}.csv"] = _csv(data)
+        saved["csv"] = _csv(data)
+    output.files = {f"figures/{name}.{kind}": file for kind, file in saved.items()}
     words = plain(_Output().line(alt, values, name))
     width, height = (f"{96 * inches:.0f}" for inches in figure.get_size_inches())
     image = (
         f'<div class="scroll"><img alt="{escape(words)}" width="{width}" height="{height}" '
-        f'src="data:image/svg+xml;base64,{base64.b64encode(saved["svg"]).decode()}"></div>'
+        f'src="data:image/svg+xml;base64,{b64encode(saved["svg"]).decode()}"></div>'
     )
     image = f'<div class="opening">{beside}{image}</div>' if beside else image
     caption = f"<figcaption>{output.line(caption, values, name)}</figcaption>"
     kind = "figure photo" if b"<image" in saved["svg"] else "figure"  # whose colours mean something
-    output.show(output.framed(kind, f"fig-{name}", image + caption), f"Figure: {words}")
+    output.show(output.framed(kind, f"fig-{name}", image + caption))
 
 
 def show_claims(judged: pd.DataFrame, /) -> None:
     """Show each claim (of `claims.judge_all`) with verdicts and evidence, as the `tab-claims`."""
-    output = _Output()
-    output.files["tables/claims.csv"] = _csv(judged)
-    cells, attributes = [], []
+    output, rows = _Output(), []
     for row in judged.itertuples(index=False):
         claim, where, depends, margins, evidence = (
             output.mark(getattr(row, part), "", f"claims/{row.id}/{part}")
@@ -147,34 +140,31 @@ def show_claims(judged: pd.DataFrame, /) -> None:
         )
         ours = f"{_verdict(row.outcome)}<small> {depends}</small>"
         claim, evidence = f"{claim}<small> {where}</small>", f"{evidence}<small> {margins}</small>"
-        cells.append([escape(row.id), claim, _verdict(row.in_paper), ours, evidence])
-        attributes.append(f' id="claim-{escape(row.id)}" data-verdict="{escape(row.outcome)}"')
+        attributes = f' id="claim-{row.id}" data-verdict="{row.outcome}"'
+        rows.append((attributes, (row.id, claim, _verdict(row.in_paper), ours, evidence)))
     columns = ("id", "claim", "in_paper", "outcome", "evidence")
     caption = "The paper’s claims, judged by its own tables and by our runs."
-    more = {"kind": "claims", "attributes": attributes}
-    output.show_table("claims", caption, columns, cells, [False] * len(columns), **more)
+    output.show_table(judged, "claims", caption, columns, rows, [False] * 5, kind="claims")
 
 
-def show_tiles(
-    judged: pd.DataFrame, figure: Figure, /, *, name: str = "overview", **options: Any  # noqa: ANN401
-) -> None:  # fmt: skip
+def show_tiles(judged: pd.DataFrame, figure: Figure, /, **options: Any) -> None:  # noqa: ANN401
     """Show the verdict on each claim as a tile, beside a figure: the report's first screen.
 
     A tile leads to the claim's row, so that `show_claims` must be called for the same page;
-    `options` are those of `show_figure`.
+    `options` are those of `show_figure`, but for its name, `overview`.
     """
     tiles = ""
     for row in judged.itertuples(index=False):
         told = f"{row.id}: by the paper’s tables {row.in_paper}, in our runs {row.outcome}"
         signs = "".join(_verdict(each, words=False) for each in (row.in_paper, row.outcome))
-        link = f'<a href="#claim-{escape(row.id)}" aria-label="{escape(told)}">'
-        tiles += f"<li>{link}<b>{escape(row.id)}</b>{signs}</a></li>"
+        link = f'<a href="#claim-{row.id}" aria-label="{told}">'
+        tiles += f"<li>{link}<b>{row.id}</b>{signs}</a></li>"
     verdicts = (
         '<div class="verdicts"><p>The paper’s claims: left by its own tables, right in our runs</p>'
         f'<ol class="tiles">{tiles}</ol><p>{" ".join(map(_verdict, (*VERDICTS, "not tested")))}</p>'
         "</div>"
     )
-    show_figure(figure, name=name, beside=verdicts, **options)
+    show_figure(figure, name="overview", beside=verdicts, **options)
 
 
 # --- values ---
@@ -201,9 +191,10 @@ def as_text(value: object, spec: str = "", part: str = "") -> str:
         text = format(float(value), spec)
         if text[0] == "-":
             text = text.replace("-", "−", 1) if re.search("[1-9]", text) else text[1:]
-        spread = part == "spread" and isfinite(value.std)
+        if part != "spread" or not isfinite(value.std):
+            return text
         std = as_text(Value(value.std), spec.removeprefix("+"))
-        return f"{text} ±\N{NO-BREAK SPACE}{std}" if spread else text  # may break before the sign
+        return f"{text} ±\N{NO-BREAK SPACE}{std}"  # may break before the sign
     names = list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"{value!r} is not shown: a number must be a Value, which has sources")
@@ -212,9 +203,8 @@ def as_text(value: object, spec: str = "", part: str = "") -> str:
 
 
 def plain(html: str) -> str:
-    """The text of HTML made here; an empty reference becomes the name it refers to."""
-    named = re.sub(r'<a href="#([^"]+)"></a>', r"\1", html)
-    return unescape(_TAG.sub("", named)).replace("\N{NO-BREAK SPACE}", " ")
+    """The text of HTML made here."""
+    return unescape(_TAG.sub("", html)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 class _Output:
@@ -244,104 +234,83 @@ class _Output:
 
         Values take their places after Markdown is read, so that nothing in them acts as markup.
         """
-        pieces: list[str] = []
-
-        def place(value: object, spec: str, path: str, part: str) -> str:
-            pieces.append(self.mark(value, spec, f"{at}/{path}", part))
-            return f"{_START}{len(pieces) - 1}{_END}"
-
-        html = _markdown(_Filler(place).vformat(template, (), values))
+        source, pieces = "", []
+        for text, field, spec, _ in Formatter().parse(template):
+            source += text
+            if field is not None:
+                value, part = _look_up(field, values)
+                pieces.append(self.mark(value, spec, f"{at}/{field}", part))
+                source += f"{_START}{len(pieces) - 1}{_END}"
+        html = _markdown(source)
         if sorted(map(int, _PLACE.findall(_TAG.sub("", html)))) != [*range(len(pieces))]:
             raise ValueError(f"a placeholder where no text can stand, as an address: {template!r}")
         html = _PLACE.sub(lambda match: pieces[int(match[1])], html).strip()
         return html.replace(" %", "\N{NO-BREAK SPACE}%")
 
     def line(self, template: str, values: Mapping[str, object], at: str) -> str:
-        """As `fill`, for one paragraph without its tags; raises ValueError if there is more."""
-        html = self.fill(template, values, at)
-        text = html.removeprefix("<p>").removesuffix("</p>")
-        if html and (html != f"<p>{text}</p>" or "<p>" in text):
-            raise ValueError(f"not one paragraph: {template!r}")
-        return text
+        """As `fill`, for one paragraph, without its tags."""
+        return self.fill(template, values, at).removeprefix("<p>").removesuffix("</p>")
 
     def framed(self, kind: str, name: str, html: str) -> str:
         """A figure or table within its element, which says what files it can be had as."""
-        if not re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
-            raise ValueError(f"name {name!r}: allowed are a-z, 0-9, and - or _ between them")
         files = " ".join(self.files)
         return f'<figure class="{kind}" id="{name}" data-files="{files}">{html}</figure>'
 
-    def show(self, html: str, text: str) -> None:
-        files = {path: base64.b64encode(file).decode() for path, file in self.files.items()}
+    def show(self, html: str) -> None:
+        files = {path: b64encode(file).decode() for path, file in self.files.items()}
         bundle = {"numbers": self.numbers, "files": files}
-        display({"text/html": html, "text/plain": text, BUNDLE: bundle}, raw=True)
+        display({"text/html": html, "text/plain": plain(html), BUNDLE: bundle}, raw=True)
 
     def show_table(
         self,
+        frame: pd.DataFrame,
         name: str,
         caption: str,
         columns: Sequence[str],
-        cells: Sequence[Sequence[str]],
+        rows: Sequence[tuple[str, Sequence[str]]],
         numeric: Sequence[bool],
-        *,
         kind: str = "",
-        attributes: Sequence[str] = (),
     ) -> None:
-        """Show rows of HTML cells; a first one of words is its row's heading."""
-        headings = [heading(each) for each in columns]
+        """Show rows, (attributes, HTML cells); a first cell of words is its row's heading."""
+        self.files[f"tables/{name}.csv"] = _csv(frame)
         tags = ['td class="numeric"' if number else "td" for number in numeric]
-        head = _row(map(escape, headings), [tag.replace("td", 'th scope="col"') for tag in tags])
+        heads = [tag.replace("td", 'th scope="col"') for tag in tags]
+        head = _row(map(escape, map(heading, columns)), heads)
         if tags[0] == "td":
             tags[0] = 'th scope="row"'
-        rows = map(_row, cells, [tags] * len(cells), attributes or [""] * len(cells))
-        table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+        body = "".join(_row(cells, tags, attributes) for attributes, cells in rows)
+        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
         kind = f"table {kind} {'long' * (len(plain(table)) > LONG)}"
-        html = f'<figcaption>{caption}</figcaption><div class="scroll">{table}</div>'
-        texts = pd.DataFrame([[*map(plain, row)] for row in cells], columns=headings)
-        self.show(self.framed(kind, f"tab-{name}", html), texts.to_string(index=False))
+        html = f'<figcaption>{caption}</figcaption>\n<div class="scroll">{table}</div>'
+        self.show(self.framed(kind, f"tab-{name}", html))
 
 
-class _Filler(Formatter):
-    """Fills placeholders with what `place` makes of each value, its format, path and part."""
-
-    def __init__(self, place: Callable[[object, str, str, str], str]) -> None:
-        self.place = place
-
-    def get_field(self, field_name: str, args: Sequence, kwargs: Mapping) -> tuple[Any, Any]:
-        value, first = super().get_field(field_name, args, kwargs)
-        owner, _, part = field_name.rpartition(".")
-        part = part if owner and part in (*_SPREAD, "interval") else ""
-        if part:
-            of = super().get_field(owner, args, kwargs)[0]
-            if isinstance(of, Value):
-                value = of if part == "interval" else Value(value, of.sources)
-        return (value, field_name, part), first
-
-    def convert_field(self, value: object, conversion: str | None) -> object:
-        if conversion:
-            raise ValueError(f"!{conversion}: conversions are not allowed in a template")
-        return value
-
-    def format_field(self, value: tuple[object, str, str], format_spec: str) -> str:
-        return self.place(value[0], format_spec, *value[1:])
+def _look_up(field: str, values: Mapping[str, object]) -> tuple[Any, str]:
+    """What a placeholder stands for; an end or the spread of a Value rests on what that does."""
+    owner, _, part = field.rpartition(".")
+    if owner and part in (*_SPREAD, "interval"):
+        of, _ = Formatter().get_field(owner, (), values)
+        if isinstance(of, Value):
+            return (of, part) if part == "interval" else (Value(getattr(of, part), of.sources), "")
+    return Formatter().get_field(field, (), values)[0], ""
 
 
 def _verdict(verdict: str, *, words: bool = True) -> str:
     """A verdict in its colour, with its sign."""
     kind = verdict.replace(" ", "-") if verdict in VERDICTS else "other"
     sign = f"<b>{VERDICTS.get(verdict, DASH)}</b>"
-    return f'<span class="verdict {kind}">{sign}{f" {escape(verdict)}" * words}</span>'
+    return f'<span class="verdict {kind}">{sign}{f" {verdict}" * words}</span>'
 
 
 def _row(cells: Iterable[str], tags: Sequence[str], attributes: str = "") -> str:
-    html = "".join(f"<{tag}>{cell}</{tag[:2]}>" for cell, tag in zip(cells, tags, strict=True))
-    return f"<tr{attributes}>{html}</tr>"
+    html = " ".join(f"<{tag}>{cell}</{tag[:2]}>" for cell, tag in zip(cells, tags, strict=True))
+    return f"<tr{attributes}>{html}</tr>\n"
 
 
 def _row_names(frame: pd.DataFrame) -> list[str]:
     """Each row's name in addresses: its index, else its first cell, else its number."""
     numbered = pd.api.types.is_integer_dtype(frame.index)
-    texts = frame.iloc[:, 0] if numbered and len(frame.columns) else frame.index
+    texts = frame.iloc[:, 0] if numbered else frame.index
     names = [re.sub(r"[^a-z0-9_]+", "-", str(text).lower()).strip("-") for text in texts]
     return names if len(set(names)) == len(names) else [str(n + 1) for n in range(len(frame))]
 

@@ -3,5 +3,5 @@
 
 from .classes import calibration, class_heat, confusion_multiples, images_grid
 from .compare import against_paper, overview, pareto, patience_gains
-from .curves import accuracy_curves, learning_curves, loss_curves, time_per_epoch
+from .curves import all_curves, learning_curves, time_per_epoch
 from .style import save

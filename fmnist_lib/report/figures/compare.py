@@ -67,7 +67,8 @@ def _draw_points(axes: Axes, models: pd.DataFrame, cost: str) -> tuple[np.ndarra
     theirs[:, 0] *= 1 if timed else (high / low) ** _ASIDE
     for model, here, there in zip(models.index, ours, theirs, strict=True):
         axes.plot(*np.transpose([here, there]), color=style.FAINT, linewidth=1)
-        style.draw_interval(axes, model, here, models.test_accuracy[model].interval)
+        upright = here[[0, 0]], models.test_accuracy[model].interval
+        style.draw_interval(axes, model, here, upright)
         style.draw_interval(axes, model, there, fill="white")
     return ours, theirs
 
@@ -79,16 +80,16 @@ def _name_points(axes: Axes, models: pd.DataFrame) -> None:
     point = figure.dpi / 72  # in pixels
     taken = [line.get_window_extent().padded(3 * point) for line in axes.lines]
     for model, row in models.iterrows():
-        at = {"xy": (row.macs, row.test_accuracy), "textcoords": "offset points"}
         look = {"ha": "center", "va": "center", "color": style.LOOKS[model].ink}
-        label = axes.annotate(style.title_of(model), xytext=(0, 0), **at, **look, in_layout=False)
+        look |= {"xytext": (0, 0), "textcoords": "offset points", "in_layout": False}
+        label = axes.annotate(style.title_of(model), (row.macs, row.test_accuracy), **look)
         own = label.get_window_extent()
         beside = 8 + own.width / point / 2
-        places = [(x, y) for x in (beside, -beside, 0) for y in range(-60, 61, 3)]
+        places = [(x, y) for y in sorted(range(-60, 61, 3), key=abs) for x in (beside, -beside, 0)]
         boxes = [own.translated(x * point, y * point) for x, y in places]
         inside = axes.bbox.count_contains  # how many corners
         faults = [box.count_overlaps(taken) - inside(box.corners()) for box in boxes]
-        best = min(range(len(places)), key=lambda n: (faults[n], abs(places[n][1])))
+        best = faults.index(min(faults))
         label.set_position(places[best])
         taken.append(boxes[best].padded(point))
 
@@ -103,7 +104,7 @@ def against_paper(models: pd.DataFrame, margin: float = 1.5) -> Figure:
     _draw_rows(axes, models.test_accuracy, models.test_accuracy_paper)
     axes.set_xlabel("Test accuracy, ours − the paper's (points)")
     within = {f"within {margin:g} points": [band | {"linewidth": 9}]}
-    style.legend(figure, _explained(models.test_accuracy) | within)
+    style.legend(figure, _explained(models) | within)
     return figure
 
 
@@ -113,16 +114,15 @@ def patience_gains(models: pd.DataFrame) -> Figure:
     figure = style.blank(1.1 + 0.36 * len(models))
     left, right = figure.subplots(1, 2, sharey=True)
     for place, (model, row) in enumerate(models.iterrows()):
-        colour = style.LOOKS[model].colour
-        left.plot([row.epochs, row.epochs_long], [place] * 2, color=colour, linewidth=1.2)
-        left.plot(row.epochs, place, color=colour, **_SHORTER)
-        left.plot(row.epochs_long, place, **style.mark(model))
+        line = (row.epochs, row.epochs_long), (place, place)
+        style.draw_interval(left, model, (row.epochs_long, place), line)
+        left.plot(row.epochs, place, color=style.LOOKS[model].colour, **_SHORTER)
     style.name_rows(left, models.index)
     left.set(xlabel=heading("epochs"), xlim=(0, None))
     _draw_rows(right, models.gain, dict.fromkeys(models.index, 0))
     right.set_xlabel("Gain in test accuracy (points)")
     shorter = {"epochs at the shorter patience": [{"color": style.QUIET, **_SHORTER}]}
-    style.legend(figure, _explained(models.gain) | shorter)
+    style.legend(figure, _explained(models) | shorter)
     return figure
 
 
@@ -130,19 +130,17 @@ def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None
     """Each model's Value less a number: interval, its runs as strokes below, the number beside."""
     axes.axvline(0, color=style.QUIET, linewidth=0.8)
     for place, (model, value) in enumerate(values.items()):
-        drawn = (float(value), *value.interval, *value.parts.values())
-        number, low, high, *runs = (each - less[model] for each in drawn)
-        style.draw_interval(axes, model, (number, place), (low, high), level=True)
+        drawn = np.array([value, *value.interval, *value.parts.values()]) - float(less[model])
+        number, ends, runs = drawn[0], drawn[1:3], drawn[3:]
+        style.draw_interval(axes, model, (number, place), (ends, (place, place)))
         look = _RUN | {"color": style.LOOKS[model].colour, "label": f"_runs-{model}"}
-        if len(runs) > 1:
-            axes.plot(runs, [place + 0.28] * len(runs), **look)
+        axes.plot(runs, [place + 0.28] * len(runs), **look)
         at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         look = {"ha": "right", "va": "center", "annotation_clip": False}
         axes.annotate(f"{number:+.2f}".replace("-", "−"), (1, place), (38, 0), **at, **look)
     style.name_rows(axes, values.index)
 
 
-def _explained(values: pd.Series) -> style.Explained:
-    run = {"one run": [{"color": style.QUIET, **_RUN}]}
-    several = any(len(value.parts) > 1 for value in values)
-    return {"mean, 95 % interval": style.marks(values.index)} | (run if several else {})
+def _explained(models: pd.DataFrame) -> style.Explained:
+    run = {"color": style.QUIET, **_RUN}
+    return {"mean, 95 % interval": style.marks(models.index), "one run": [run]}

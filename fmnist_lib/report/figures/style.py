@@ -1,11 +1,8 @@
 """The look of every figure, and the files it becomes; without pyplot and its global state."""
 
 import io
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
-from typing import Any, NamedTuple, ParamSpec
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -47,7 +44,6 @@ LOOKS = {
 }
 
 _SETTINGS = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere, and has → and ±
     "font.size": SMALL,
     "text.color": INK,
     "axes.titleweight": "bold",
@@ -65,27 +61,12 @@ _SETTINGS = {
     "legend.frameon": False,
     "legend.borderaxespad": 0,
     "legend.columnspacing": 1.4,
-    "svg.fonttype": "path",
     "svg.hashsalt": "fmnist",  # ids in the file follow from the content alone
 }
 
-Arguments = ParamSpec("Arguments")
-Pair = Sequence[float]
 Explained = Mapping[str, Sequence[Mapping[str, Any]]]  # what a legend says → looks of lines, marks
 
-
-def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Make a drawing function draw in this style, and lay its figure out for good."""
-
-    @wraps(draw)
-    def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with matplotlib.style.context(["default", _SETTINGS]):
-            figure = draw(*args, **kwargs)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            return figure
-
-    return inside
+styled = matplotlib.style.context(["default", _SETTINGS])  # for all that draws, as a decorator
 
 
 def blank(height: float, width: float = WIDTH) -> Figure:
@@ -95,32 +76,25 @@ def blank(height: float, width: float = WIDTH) -> Figure:
 
 def small_multiples(models: Sequence[str], each: float, more: float) -> tuple[Figure, list[Axes]]:
     """A figure with one panel a model, all with the same axes: `each` high, and `more` in all."""
-    across = {1: 1, 2: 2, 4: 2}.get(len(models), 3)
+    across = min(3, len(models))
     down = -(-len(models) // across)
     figure = blank(each * down + more)
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, model in zip(grid, models, strict=False):
         axes.set_title(title_of(model), color=LOOKS[model].ink)
-    for axes in grid[len(models) - across : len(models)]:
-        axes.tick_params(labelbottom=True)
     for axes in grid[len(models) :]:
-        axes.set_visible(False)
+        axes.remove()
     return figure, list(grid[: len(models)])
 
 
+@styled
 def save(figure: Figure) -> dict[str, bytes]:
-    """A figure's files by kind: `svg` (text as paths) and `png` (150 dots per inch).
-
-    The same figure gives the same bytes. In the SVG an artist's id `title:…` becomes the title that
-    browsers show over it; groups have no other ids, so that several figures can stand in one page.
-    """
+    """A figure's files by kind, `svg` (text as paths) and `png`: of the same one the same bytes."""
     made = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     files = {kind: io.BytesIO() for kind in made}
-    with matplotlib.style.context(["default", _SETTINGS]):
-        for kind, metadata in made.items():
-            figure.savefig(files[kind], format=kind, dpi=150, metadata=metadata)
-    svg = re.sub(rb'<g id="title:([^"]*)">', rb"<g><title>\1</title>", files["svg"].getvalue())
-    return {"svg": re.sub(rb'<g id="[^"]*"', b"<g", svg), "png": files["png"].getvalue()}
+    for kind, metadata in made.items():
+        figure.savefig(files[kind], format=kind, dpi=150, metadata=metadata)
+    return {kind: file.getvalue() for kind, file in files.items()}
 
 
 def title_of(model: str) -> str:
@@ -160,7 +134,7 @@ def legend(figure: Figure, explained: Explained, *, side: str = "upper", **optio
 
 
 def log_axis(axes: Axes, values: Iterable[float], *, short: bool = False) -> None:
-    """A level logarithmic axis around what is a number, `short` with k and M; it has a tick."""
+    """A level logarithmic axis around what is a number, `short` with k and M."""
     known = [float(value) for value in values if value > 0] or [1.0]
     low, high = min(known) / 1.6, 1.6 * max(known)
     steps = (1, 2, 5) if high / low < 100 else (1,)
@@ -181,14 +155,9 @@ def name_rows(axes: Axes, models: Sequence[str], first: float = 0) -> None:
 
 
 def draw_interval(
-    axes: Axes, model: str, at: Pair, ends: Pair = (), *, level: bool = False, fill: str = ""
+    axes: Axes, model: str, at: Sequence[float], line: Sequence = ((), ()), *, fill: str = ""
 ) -> None:
-    """A model's mark with a line between two ends, upright or level, where these are numbers."""
-    (centre, text), whose = (at[0 if level else 1], ""), "paper" if fill else "ours"
-    if len(ends) and all(map(math.isfinite, ends)):
-        line = (ends, [at[1]] * 2) if level else ([at[0]] * 2, ends)
-        look = {"color": LOOKS[model].colour, "linewidth": 1.2}
-        axes.plot(*line, **look, label=f"_{whose}-interval-{model}")
-        text = f" ({ends[0]:,.4g} to {ends[1]:,.4g})"
-    (point,) = axes.plot(*at, **mark(model, fill=fill), label=f"_{whose}-{model}")
-    point.set_gid(f"title:{title_of(model)}: {centre:,.4g}{text}")
+    """A model's mark, on a line of (xs, ys) as long as an interval; a nan is not drawn."""
+    whose, look = "paper" if fill else "ours", {"color": LOOKS[model].colour, "linewidth": 1.2}
+    axes.plot(*line, **look, label=f"_{whose}-interval-{model}")
+    axes.plot(*at, **mark(model, fill=fill), label=f"_{whose}-{model}")
