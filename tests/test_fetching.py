@@ -85,9 +85,6 @@ def debian(place):
     return place
 
 
-# --- already there -----------------------------------------------------------------------------
-
-
 def test_good_files_are_left_alone_and_nothing_is_written(place):
     place.fill(place.raw)
     before = {path: path.stat() for path in place.raw.iterdir()}
@@ -119,9 +116,6 @@ def test_an_unusable_folder_is_the_users_to_mend(place, monkeypatch):
     (place.raw / TRAIN_IMAGES).mkdir()  # a folder where a file belongs
     with pytest.raises(UserError, match=rf"cannot use the data folder .*{TRAIN_IMAGES}"):
         obtain.ensure_data(place.root)
-
-
-# --- the sources -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", BAD)
@@ -179,49 +173,23 @@ def test_debian_package_is_fetched_once_where_the_download_fails(
     obtain.ensure_data(debian.root)
     assert debian.here() == set(debian.files)
     assert capsys.readouterr().err.count("torchvision's download") == 1  # not again in vain
-    update, download = (debian.programs / "calls").read_text().splitlines()
-    assert update.endswith(" update")
-    assert download.endswith(" download dataset-fashion-mnist")
-    for folder in ("Dir::State::Lists=./lists", "Dir::Cache=./cache"):  # as any user
-        assert folder in update
-        assert folder in download
+    calls = (debian.programs / "calls").read_text().splitlines()
+    wanted = {"Dir::State::Lists=./lists", "Dir::Cache=./cache"}  # as any user
+    for call, end in zip(calls, ("update", "download dataset-fashion-mnist"), strict=True):
+        assert call.endswith(f" {end}")
+        assert wanted < set(call.split())
 
 
-@pytest.mark.parametrize("name", ["apt-get", "dpkg-deb"])
-def test_when_all_sources_fail_each_is_listed_with_its_reason(debian, name):
-    program(debian, name, 'echo "Reading"; echo "E: the\nreason" >&2; exit 100')
+def test_when_all_sources_fail_each_is_listed_with_its_reason(debian):
+    program(debian, "dpkg-deb", 'echo "Reading"; echo "E: the\nreason" >&2; exit 100')
     with pytest.raises(obtain.DataError) as error:
         obtain.ensure_data(debian.root)
-    assert isinstance(error.value, UserError)
-    assert "\n" not in str(error.value)
     _, *missing, system, torchvision, package, by_hand = str(error.value).split(" | ")
     assert [line.split()[0] for line in missing] == list(debian.files)
     assert str(debian.system) in system
     assert f"/{TRAIN_IMAGES}.gz" in torchvision
-    assert "E: the reason" in package
-    assert "Reading" not in package
+    assert package.endswith("E: the reason")
     assert str(debian.raw) in by_hand
-
-
-# --- interrupted, or not alone -----------------------------------------------------------------
-
-
-def test_an_interruption_leaves_whole_files_and_a_retry_fetches_the_rest(place, monkeypatch):
-    place.fill(place.system)
-    replace = obtain.Path.replace
-
-    def interrupted(path, target):
-        if target.name == TRAIN_LABELS:  # the second
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(obtain.Path, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            obtain.ensure_data(place.root)
-    assert place.here() == {TRAIN_IMAGES}
-    assert obtain.ensure_data(place.root) == [TRAIN_LABELS, TEST_IMAGES, TEST_LABELS]
-    place.assert_complete()
 
 
 def start(place):
@@ -261,18 +229,3 @@ def test_two_processes_at_once(place, mirror):
     assert (first.exitcode, second.exitcode) == (0, 0)
     assert mirror.paths == [f"/{name}.gz" for name in place.files]  # each file once
     place.assert_complete()
-
-
-# --- from one machine to another ---------------------------------------------------------------
-
-
-def test_what_another_machine_sends_is_verified(place, tmp_path):
-    place.fill(place.raw)
-    files, other = obtain.read_files(place.root), tmp_path / "other"
-    assert files == place.files
-    with pytest.raises(obtain.DataError, match=f"{TEST_LABELS} is not"):
-        obtain.accept_files({**files, TEST_LABELS: b"else"}, other)
-    assert not (other / "FashionMNIST" / "raw" / TEST_LABELS).exists()
-    obtain.accept_files({**files, "../evil": b"evil"}, other)
-    assert obtain.read_files(other) == files
-    assert not list(tmp_path.rglob("evil"))

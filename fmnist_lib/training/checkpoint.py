@@ -39,10 +39,7 @@ class Checkpoint:
         self.writable = True
 
     def save(self, state: State, now: bool = True) -> None:
-        """Replace the file, if it is not of the last half minute or must be written `now`.
-
-        A disk that refuses is named once: the run goes on without.
-        """
+        """Replace the file if it is old or `now`; a disk that refuses is named once."""
         if not self.writable or (not now and time.monotonic() - self.saved < EVERY_SECONDS):
             return
         self.saved = time.monotonic()
@@ -50,19 +47,16 @@ class Checkpoint:
         torch.save(state, file)
         content = json.dumps(self.identity).encode() + b"\n" + file.getvalue()
         try:
-            write_atomically(self.path, digest(content) + b"\n" + content)
+            write_atomically(self.path, sha256(content) + b"\n" + content)
         except OSError as error:
             self.writable = False
             warnings.warn(f"{self.path}: no checkpoints ({error.strerror or error})", stacklevel=2)
 
     def load(self) -> State | None:
-        """Return the state, or None: there is none, or it is damaged or of another run.
-
-        The last two are named in a warning; a damaged file is set aside.
-        """
+        """Return the state; None, with a warning, for a damaged file (set aside) or another run."""
         try:
             first_line, _, content = self.path.read_bytes().partition(b"\n")
-            if first_line != digest(content):
+            if first_line != sha256(content):
                 raise ValueError("the checksum does not match")
             second_line, _, state = content.partition(b"\n")
             identity = json.loads(second_line)
@@ -86,6 +80,6 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def digest(content: bytes) -> bytes:
-    """Return the SHA-256 of what a checkpoint belongs to and holds."""
+def sha256(content: bytes) -> bytes:
+    """Return the digest as text."""
     return hashlib.sha256(content).hexdigest().encode()

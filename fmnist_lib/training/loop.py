@@ -23,7 +23,7 @@ from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.data.splits import batch_order, derive_seed, stratified_folds, stratified_split
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.training.metrics import Sums, loss_and_correct
-from fmnist_lib.training.recipe import Averaged, learning_rates, make_optimizer
+from fmnist_lib.training.recipe import average, learning_rates, make_optimizer
 from fmnist_lib.training.stopping import EarlyStopping, Row
 
 EVALUATION_BATCH = {"cpu": 100, "cuda": 1000, "mps": 1000}  # images; few fit a processor's cache
@@ -64,16 +64,12 @@ def on_time(steps: Steps[T], deadline: float) -> Steps[T]:
     raise OutOfTimeError("out of time")
 
 
-# --- what a run works on ---
-
-
 @dataclass(frozen=True)
 class Parts:
-    """Images and labels of a run, on its device; the paper's protocol holds nothing out."""
+    """Images and labels of a run, on its device."""
 
     train: Part
     held: dict[str, Part]  # by split: test, then validation and fold where there are any
-    background: float = 0.0  # the value of a black pixel
 
     @property
     def test(self) -> Part:
@@ -92,10 +88,10 @@ def split_parts(data: Dataset, config: RunConfig) -> Parts:
         dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
         stopping = config.validation_images
         rows = stratified_folds(data.train_labels, stopping_images=stopping, **dealing)
-    chosen = [(images[some.to(images.device)], labels[some.to(labels.device)]) for some in rows]
+    chosen = [(images[some], labels[some]) for some in (each.to(config.device) for each in rows)]
     train, *held_out = chosen or [(images, labels)]
     held = {"test": test, **dict(zip(("validation", "fold"), held_out, strict=False))}
-    return Parts(train, held, background=(0 - data.mean) / data.std)
+    return Parts(train, held)
 
 
 def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
@@ -104,20 +100,18 @@ def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
     return model.to(config.device, memory_format=layout)
 
 
-# --- one step, one epoch ---
-
-
 class Trainer:
     """One run's model, optimiser and buffers.
 
-    Steps read their batches, learning rates and the like from buffers that stay where they are, at
-    their `position` within the epoch: so a GPU can replay them (`side_by_side`).
+    Steps read their batches, learning rates and the like at their `position` within the epoch, from
+    buffers that stay where they are: so a GPU can replay them (`side_by_side`).
     """
 
     def __init__(self, model: nn.Module, parts: Parts, config: RunConfig) -> None:
         self.model, self.parts, self.config = model, parts, config
         self.evaluated = copy.deepcopy(model) if config.average else model
-        self.averaged = Averaged(model, self.evaluated) if config.average else None
+        states = self.evaluated.state_dict().values(), model.state_dict().values()
+        self.means = list(zip(*states, strict=True))  # tensors that stay where they are
         self.optimizer = make_optimizer(model, config)
         self.images, self.labels = parts.train
         if config.augment not in ("none", "mixup"):
@@ -137,7 +131,7 @@ class Trainer:
             self.rates = learning_rates(config, self.num_steps).to(rate)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Fill the buffers. All randomness of an epoch is a pure function of seed and epoch."""
+        """Fill the buffers; all randomness of an epoch is a pure function of seed and epoch."""
         config, when = self.config, {"seed": self.config.seed, "epoch": epoch}
         self.seed_dropout(derive_seed(**when, stream="dropout"))
         order = bring(batch_order(len(self.labels), **when), self.labels)
@@ -148,8 +142,7 @@ class Trainer:
         if config.augment == "mixup":
             self.weights.copy_(bring(mixing_weights(self.num_steps, **when), self.weights))
         elif config.augment != "none":
-            images, background = self.parts.train[0], self.parts.background
-            self.images.copy_(augment_epoch(images, config.augment, background, **when))
+            self.images.copy_(augment_epoch(self.parts.train[0], config.augment, **when))
 
     def seed_dropout(self, seed: int) -> None:
         """Seed the generator that dropout draws from."""
@@ -190,7 +183,8 @@ class Trainer:
         if config.augment == "mixup":
             weight, others = self.weights.index_select(0, place), targets.roll(1)
             images = mix(images, weight)
-        logits = forward(self.model, images, config)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            logits = self.model(images).float()  # the loss is taken in single precision
         loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         if config.augment == "mixup":
             partners = F.cross_entropy(logits, others, label_smoothing=config.label_smoothing)
@@ -199,27 +193,28 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.averaged:  # starts from the first step
-            self.averaged.update(config.average * (self.before + place > 0))
+        if config.average:  # starts from the first step
+            average(self.means, config.average * (self.before + place > 0))
         return loss.detach(), logits.detach(), targets
 
     def train_epoch(self, epoch: int) -> Steps[Sums]:
-        """Train on every image once; return the running sums, in train mode."""
+        """Train on every image once, in train mode; return the sums over the steps."""
         self.begin_epoch(epoch)
         self.model.train()
-        for count, work in self.groups():
-            for _ in range(count):
-                work()
-                yield
-        return self.running_sums(self.sums, epoch)
-
-    def running_sums(self, sums: Tensor, epoch: int) -> Sums:
-        """Return the sums over an epoch's steps (steps, 2); raise `NonFiniteLossError`."""
+        sums = yield from self.run_groups()
         broken = torch.where(~torch.isfinite(sums[:, 0]).cpu())[0]
         if len(broken):
             where = f"in epoch {epoch}, step {int(broken[0]) + 1} of {len(sums)}"
             raise not_finite("training loss", where, self.config)
         return Sums.over(sums, len(self.labels))
+
+    def run_groups(self) -> Steps[Tensor]:
+        """Do the work of an epoch; return what each step counted."""
+        for count, work in self.groups():
+            for _ in range(count):
+                work()
+                yield
+        return self.sums
 
     def evaluate(self, split: str) -> Steps[Sums]:
         """Return the sums over the images of `test`, `validation` or `fold`, in eval mode."""
@@ -228,14 +223,14 @@ class Trainer:
 
     def state(self) -> State:
         """Return what a later process needs to go on from here."""
-        averaged = self.evaluated.state_dict() if self.averaged else None
+        averaged = self.evaluated.state_dict() if self.config.average else None
         optimizer = self.optimizer.state_dict()["state"]
         return {"model": self.model.state_dict(), "averaged": averaged, "optimizer": optimizer}
 
     def restore(self, state: State) -> None:
         """Go on from there."""
         self.model.load_state_dict(state["model"])
-        if self.averaged:
+        if self.config.average:
             self.evaluated.load_state_dict(state["averaged"])
         self.restore_optimizer(state["optimizer"])
 
@@ -245,20 +240,10 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def forward(model: nn.Module, images: Tensor, config: RunConfig) -> Tensor:
-    """Return the logits (B, 10) in single precision; bf16 has the model alone under autocast."""
-    low = config.precision == "bf16"
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-        return model(images).float()
-
-
 def not_finite(loss: str, where: str, config: RunConfig) -> NonFiniteLossError:
-    """Return the error that names model, loss, place and what it may be due to."""
+    """Return the error with model, place and what it may be due to."""
     due_to = f"(seed {config.seed}, learning rate {config.learning_rate})"
     return NonFiniteLossError(f"{config.model}: the {loss} is not finite {where} {due_to}")
-
-
-# --- a run, epoch by epoch ---
 
 
 def train(
@@ -321,9 +306,6 @@ def one_epoch(trainer: Trainer, epoch: int) -> Steps[Row]:
     return row
 
 
-# --- evaluation ---
-
-
 def evaluate(model: nn.Module, part: Part) -> Sums:
     """Return the sums over all images of `part`, in eval mode."""
     model.eval()
@@ -354,16 +336,9 @@ def batches(part: Part) -> Iterator[Part]:
     return zip(*(tensor.split(size) for tensor in part), strict=True)
 
 
-# --- the process ---
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run the body on one thread.
-
-    Many tiny models train faster side by side than one after another on all cores, and a result
-    does not depend on how many ran at once.
-    """
+    """Run the body on one thread: its result does not depend on how many run at once."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -375,9 +350,8 @@ def one_thread() -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Have this process keep the memory it frees, for the next step to use; glibc alone.
 
-    A training step takes and frees the same large blocks again and again. Given back to the system,
-    as in Dask's workers, each comes as fresh pages to be filled with zeros, which can take half of
-    the time (`benchmarks/README.md`).
+    A step takes and frees the same large blocks again and again. Given back to the system, each
+    comes as fresh pages to be filled with zeros: half of the time (`benchmarks/README.md`).
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

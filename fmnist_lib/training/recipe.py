@@ -1,6 +1,7 @@
 """What turns gradients into weights: the optimiser, its learning rates, the averaged weights."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -43,21 +44,14 @@ def learning_rates(config: RunConfig, steps: int) -> Tensor:
     return end + (start - end) / 2 * (torch.tensor(wave, dtype=torch.float64) + 1)
 
 
-class Averaged:
-    """An exponential moving average of a model's weights and batch-norm statistics.
+@torch.no_grad()
+def average(means: Iterable[tuple[Tensor, Tensor]], decay: Tensor) -> None:
+    """Move each mean exponentially towards what it is the mean of; `decay` (1,) of 0: all the way.
 
-    The statistics too, since those of the last step do not belong to averaged weights.
+    Batch-norm statistics too: those of the last step do not belong to averaged weights.
     """
-
-    def __init__(self, model: nn.Module, mean: nn.Module) -> None:
-        tensors = mean.state_dict().values(), model.state_dict().values()  # they stay in place
-        self.tensors = list(zip(*tensors, strict=True))
-
-    @torch.no_grad()
-    def update(self, decay: Tensor) -> None:
-        """Take the step that was just made into account; `decay` (1,) of 0 starts from there."""
-        for mean, now in self.tensors:
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:  # a count of batches
-                mean.copy_(now)
+    for mean, now in means:
+        if mean.is_floating_point():
+            mean.lerp_(now, 1 - decay)
+        else:  # a count of batches
+            mean.copy_(now)

@@ -1,10 +1,10 @@
 """The same training as a chain of recorded launches, so that many runs share one GPU.
 
-A small network leaves a GPU idle while the host prepares its next kernel. Here whole groups of
-steps are recorded once as CUDA graphs, which read the buffers of `Trainer` and are replayed on a
-stream of the run's own. The host feeds many runs in turn (`execution.gpu`). Results do not depend
-on how many: cuDNN is told to be deterministic, and each run has its own generator for dropout. On a
-CPU a replay does the work itself, so that all but the recording is tested without a GPU.
+A small network leaves a GPU idle while the host prepares its next kernel. Here groups of steps are
+recorded once as CUDA graphs, which read the buffers of `Trainer` and are replayed on a stream of
+the run's own. The host feeds many runs in turn (`execution.gpu`). Results do not depend on how
+many: cuDNN is told to be deterministic, and each run has its own generator for dropout. On a CPU a
+replay does the work itself, so that all but the recording is tested without a GPU.
 """
 
 import copy
@@ -46,31 +46,22 @@ class SideBySide(Trainer):
         for _ in range(3):  # libraries and the optimiser's state come to be before any recording
             self.train_on(self.order[:1] if self.full else self.last)
             self.position.zero_()
-        self.evaluated.eval()
-        self.tallies = {s: batch_sums(self.evaluated, part) for s, part in parts.held.items()}
         self.epoch_launches: list[Launch] = []
         for count, work in self.groups():
             if count:  # nothing is recorded in vain
-                self.epoch_launches += [self._record(self.model.train, work)] * count
-        self.evaluations = {
-            split: self._record(self.evaluated.eval, partial(self._tally, split))
-            for split in parts.held
-        }
+                self.epoch_launches += [self._record(work)] * count
+        self.evaluated.eval()
+        self.tallies = {s: batch_sums(self.evaluated, part) for s, part in parts.held.items()}
+        self.evaluations = {s: self._record(partial(self._tally, s)) for s in parts.held}
         self.restore(untouched)
 
     def _tally(self, split: str) -> None:
         self.tallies[split].copy_(batch_sums(self.evaluated, self.parts.held[split]))
 
-    def _record(self, mode: Callable[[], nn.Module], work: Launch) -> Launch:
-        """Return what does the work again, on the same buffers, with the model in this mode."""
+    def _record(self, work: Launch) -> Launch:
+        """Return what does the work again, on the same buffers and in the model's present mode."""
         if not self.on_gpu:
-
-            def launch() -> None:
-                mode()
-                work()
-
-            return launch
-        mode()
+            return work
         others = self.shared.graphsafe_get_state()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.dropout)
@@ -96,14 +87,13 @@ class SideBySide(Trainer):
         """Seed this run's own generator."""
         self.dropout.manual_seed(seed) if self.on_gpu else super().seed_dropout(seed)
 
-    def train_epoch(self, epoch: int) -> Steps[Sums]:
-        """Train on every image once, as `Trainer` does; yield while the GPU is at it."""
-        self.begin_epoch(epoch)
-        sums = yield from self._run(self.epoch_launches, self.sums)
-        return self.running_sums(sums, epoch)
+    def run_groups(self) -> Steps[Tensor]:
+        """Do the work of an epoch; yield while the GPU is at it."""
+        return self._run(self.epoch_launches, self.sums)
 
     def evaluate(self, split: str) -> Steps[Sums]:
         """Return the sums over the images of a held-out part."""
+        self.evaluated.eval()
         tally = yield from self._run([self.evaluations[split]], self.tallies[split])
         return Sums.over(tally, len(self.parts.held[split][1]))
 
