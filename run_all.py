@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.verify:
         from fmnist_lib.commands.replay import command
     elif options.from_released:
-        from fmnist_lib.commands.released import command
+        from fmnist_lib.commands.make_report import from_released as command
     elif options.train_only or options.dry_run:
         from fmnist_lib.commands.train import command
     else:

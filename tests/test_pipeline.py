@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import run_all
 from fmnist_lib import paths
-from fmnist_lib.commands import make_report, released
+from fmnist_lib.commands import make_report
 from fmnist_lib.commands.job import Job
 from fmnist_lib.commands.make_report import has_cost
 from fmnist_lib.commands.train import find_run, state_of
@@ -168,9 +168,8 @@ def test_a_run_is_cached_released_or_to_train(tmp_path, smoke_store):
     own, release = job(tmp_path), job(tmp_path, release=True)
     assert state_of(own, config) == "to train"
     smoke_store.copy(smoke_store.find(config), own.released)
-    assert (state_of(own, config), find_run(own, config)) == (
-        "released, to be trained here too", None,
-    )  # fmt: skip
+    assert state_of(own, config) == "released, to be trained here too"
+    assert find_run(own, config) is None
     assert state_of(release, config) == "released"
     smoke_store.copy(smoke_store.find(config), own.store)
     assert state_of(own, config) == "cached"
@@ -209,27 +208,28 @@ def test_a_timing_counts_in_turns_and_for_a_release_in_many_of_them(tmp_path):
 def test_a_release_is_whole_and_keeps_what_was_released(
     tmp_path, monkeypatch, profile, choice, message
 ):
-    monkeypatch.setattr(released, "git", lambda *_: "")
+    monkeypatch.setattr(make_report, "git", lambda *_: "")
     wanted = job(tmp_path, profile, **choice)
     for model in MODELS:
         wanted.released.write(make_run(model))
     wanted.released.write(make_run("lenet5", 1))
     if message is None:
-        released.check_release(wanted)
+        make_report.check_release(wanted)
         return
     with pytest.raises(UserError, match=f"release: .*{message}"):
-        released.check_release(wanted)
+        make_report.check_release(wanted)
 
 
 def test_a_release_needs_a_clean_checkout_and_its_pdf(tmp_path, monkeypatch):
+    wanted = job(tmp_path, "paper")
     for status in (" M README.md", None):
-        monkeypatch.setattr(released, "git", lambda *_, status=status: status)
+        monkeypatch.setattr(make_report, "git", lambda *_, status=status: status)
         with pytest.raises(UserError, match="without uncommitted changes"):
-            released.check_release(job(tmp_path, "paper"))
+            make_report.check_release(wanted)
 
     def fail():
-        raise released.PdfUnavailableError("no PDF can be made")
+        raise make_report.PdfUnavailableError("no PDF can be made")
 
-    monkeypatch.setattr(released, "import_weasyprint", fail)
+    monkeypatch.setattr(make_report, "import_weasyprint", fail)
     with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
-        released.check_release(job(tmp_path, "paper"))
+        make_report.check_release(wanted)

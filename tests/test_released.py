@@ -6,7 +6,7 @@ import pytest
 import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report
-from fmnist_lib.commands.released import complete_seeds
+from fmnist_lib.commands.make_report import complete_seeds
 from fmnist_lib.errors import UserError
 from fmnist_lib.report.data_files import data_files
 from fmnist_lib.results.load import load_results

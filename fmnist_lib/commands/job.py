@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,25 +118,3 @@ def check_where(options: argparse.Namespace) -> None:
         raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
     elif options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
         raise UserError(f"jobs: {options.jobs} is too many on a GPU; allowed: {MOST_AT_ONCE}")
-
-
-def check_output(folder: Path, *, release: bool = False) -> None:
-    """Claim a folder for a report; raise `UserError` unless it will do and nothing is lost.
-
-    It must be new, empty or a report's, can be written to, and is none of the project's own.
-    """
-    from fmnist_lib.report.files import MARKER, claim, is_report  # who trains needs none
-
-    own = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if release else [paths.REPORT])]
-    real = Path(os.path.realpath(folder))
-    within = any(real.is_relative_to(os.path.realpath(path)) for path in own)
-    if within or paths.ROOT.is_relative_to(real):
-        raise UserError(f"output: {real} belongs to the project; allowed: a folder of its own")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not is_report(folder) and any(path.name[0] != "." for path in folder.iterdir()):
-            allowed = f"a new or empty folder, or a report's, which has a file {MARKER}"
-            raise UserError(f"output: {folder} holds other files; allowed: {allowed}")
-        claim(folder)
-    except OSError as error:
-        raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None

@@ -1,6 +1,7 @@
 """From a plan to a report: train what is missing, time it, execute notebooks, write it all."""
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,8 +11,8 @@ import nbformat
 import yaml
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, check_output, finish, job_of
-from fmnist_lib.commands.released import check_release
+from fmnist_lib.commands.job import Job, finish, job_of, released_records
+from fmnist_lib.commands.notebook import HOW
 from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
@@ -20,11 +21,13 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.report import files
 from fmnist_lib.report.data_files import data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
-from fmnist_lib.report.page import write_report
-from fmnist_lib.results.load import load_results
+from fmnist_lib.report.page import PdfUnavailableError, import_weasyprint, write_report
+from fmnist_lib.results.load import as_recorded, load_results
 from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
+from fmnist_lib.runs.environment import git, usable_cores
+from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
 TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
@@ -58,6 +61,96 @@ def command(options: argparse.Namespace) -> int:
         put_records(job, runs, configs)
         failures += make_pages(job)
     return finish(job.output / "index.html", failures)
+
+
+def from_released(options: argparse.Namespace) -> int:
+    """Make the report from the released records alone, and say whether its tables are equal.
+
+    Nothing is trained or timed.
+    """
+    records = released_records()
+    if not (configs := complete_seeds(records)):
+        raise UserError(f"{records.folder}: has no seed with all models; nothing to rebuild")
+    folder, jobs = options.output or paths.BUILD / "released", options.jobs or usable_cores()
+    check_output(folder)
+    files.write_files(folder, "records", files.files_in(records.folder))
+    failures = make_pages(Job("paper", configs, folder, jobs, keep_going=options.keep_going))
+    states = compare_tables(folder, paths.REPORT)
+    print(", ".join(f"{name} {state}" for name, state in states.items()))
+    return finish(folder / "index.html", failures) or int(set(states.values()) != {"equal"})
+
+
+def compare_tables(folder: Path, released: Path) -> dict[str, str]:
+    """Return by name whether each CSV of two reports, figures' aside, is `equal` or `differs`.
+
+    One that only one of them has differs.
+    """
+    ours, theirs = (
+        {p.name: p.read_bytes() for p in [*r.glob("results.csv"), *r.glob("tables/*.csv")]}
+        for r in (folder, released)
+    )
+    names = sorted(ours | theirs)
+    return {n: "equal" if ours.get(n) == theirs.get(n) else "differs" for n in names}
+
+
+# --- what may be made, and where ---
+
+
+def check_output(folder: Path, *, release: bool = False) -> None:
+    """Claim a folder for a report; raise `UserError` unless it will do and nothing is lost.
+
+    It must be new, empty or a report's, can be written to, and is none of the project's own.
+    """
+    own = [paths.NOTEBOOKS, paths.RUNS, paths.DATA, *([] if release else [paths.REPORT])]
+    real = Path(os.path.realpath(folder))
+    within = any(real.is_relative_to(os.path.realpath(path)) for path in own)
+    if within or paths.ROOT.is_relative_to(real):
+        raise UserError(f"output: {real} belongs to the project; allowed: a folder of its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not files.is_report(folder) and any(path.name[0] != "." for path in folder.iterdir()):
+            allowed = f"a new or empty folder, or a report's, which has a file {files.MARKER}"
+            raise UserError(f"output: {folder} holds other files; allowed: {allowed}")
+        files.claim(folder)
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None
+
+
+def check_release(job: Job) -> None:
+    """Raise `UserError` unless the plan may become the released report.
+
+    What was released stays: a report of fewer runs than its evidence could not be made from it.
+    """
+    if any(config.shortened for config in job.configs):
+        allowed = "allowed: paper, study"
+        raise UserError(f"release: the runs of profile {job.profile!r} are shortened; {allowed}")
+    if job.models != list(MODELS):
+        raise UserError("release: needs all models; leave --models out")
+    if job.keep_going:
+        raise UserError("release: needs every run; leave --keep-going out")
+    names = {config.name for config in job.configs}
+    if missing := [c for c in complete_seeds(job.released) if c.name not in names]:
+        seeds = ",".join(map(str, sorted({c.seed for c in missing} | set(job.seeds))))
+        raise UserError(
+            f"release: leaves out {missing[0].name}, released before; allowed: --seeds {seeds} and "
+            "more, with the device and precision of the release before"
+        )
+    try:
+        import_weasyprint()
+    except PdfUnavailableError as error:
+        raise UserError(f"release: needs its PDF, but {error}") from None
+    # What an interrupted release has left in report/ is made anew.
+    if git("status", "--porcelain", "--", ".", ":(exclude)report") != "":
+        raise UserError("release: needs a git checkout without uncommitted changes")
+
+
+def complete_seeds(released: RunStore) -> list[RunConfig]:
+    """Return the runs of those seeds of which there is every model."""
+    configs: list[RunConfig] = []
+    for seed in sorted({run.config.seed for run in released.runs()}):
+        runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
+        configs += runs if all(map(released.find, runs)) else []
+    return configs
 
 
 # --- times and records ---

@@ -22,7 +22,7 @@ def command(options: argparse.Namespace) -> int:
     job = job_of(options)
     if options.dry_run:
         if job.release:
-            from fmnist_lib.commands.released import check_release
+            from fmnist_lib.commands.make_report import check_release
 
             check_release(job)
         for config in sorted(job.configs, key=lambda config: config.seed):
