@@ -17,7 +17,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.training import loop
 from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, Parts, Trainer, finish
-from fmnist_lib.training.metrics import Sums
+from fmnist_lib.training.metrics import Sums, confusion_matrix
 
 
 def seeded(config):
@@ -248,3 +248,12 @@ def test_one_thread_is_given_back():
     after = torch.get_num_threads()
     torch.set_num_threads(1)
     assert (inside, after) == (1, 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=80))
+def test_confusion_counts_true_classes_in_rows(pairs):
+    by_hand = [[pairs.count((label, predicted)) for predicted in range(10)] for label in range(10)]
+    labels, predicted = torch.tensor(pairs).T
+    confusion = confusion_matrix(labels, predicted.to(torch.uint8))  # as predictions are stored
+    assert confusion.dtype == torch.int64
+    assert confusion.tolist() == by_hand
