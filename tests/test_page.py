@@ -14,7 +14,7 @@ from nbformat.v4 import new_notebook, new_output
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.report import page as module
-from fmnist_lib.report.files import MADE_FROM, MARKER, claim, files_in, ours, write, write_files
+from fmnist_lib.report.files import MARKER, claim, files_in, ours, write, write_files
 from fmnist_lib.report.numbering import ReportError
 from fmnist_lib.report.page import render_html, write_report
 
@@ -30,7 +30,11 @@ def words(element):
 
 def small(*cells, **front):
     notebook = new_notebook(cells=[text("# Small"), *cells])
-    return BeautifulSoup(render_html([notebook], **({"title": "Small"} | front)), "html.parser")
+    return BeautifulSoup(render_html([notebook], title="Small", **front), "html.parser")
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 # --- numbers and links ---
@@ -68,9 +72,9 @@ def test_a_reference_to_nothing_is_named_but_excused_where_a_notebook_failed(nam
         small(text(f"See [](#{name})."))
     error = new_output("error", ename="ValueError", evalue="no <data>", traceback=["\x1b[31mline"])
     made = small(code("fail()", error, tags=["hide-input"]), text(f"See [](#{name})."))
-    assert "stopped here with ValueError: no <data>" in words(made.find(id="failure-1"))
-    assert words(made.find(id="failure-1").pre) == "line"
-    assert made.select_one(".incomplete a")["href"] == "#failure-1"
+    assert "stopped here with ValueError: no <data>" in words(made.find(id="failure"))
+    assert words(made.find(id="failure").pre) == "line"
+    assert made.select_one(".incomplete a")["href"] == "#failure"
     assert made.select_one(".missing").string == f"[missing: {name}]"
 
 
@@ -88,14 +92,13 @@ def test_ids_are_unique_and_every_inner_link_leads_somewhere(page):
 
 def test_the_abstract_and_the_verdicts_come_first(page):
     assert words(page.header.find(id="abstract")).startswith("LeNet-5 gets 89.20 % right.")
-    assert page.header.select_one(".tiles + p") or page.header.select_one(".tiles")
     assert len(page.header.select(".tiles li")) == 20
     assert page.find(id="appendix").get_text().count("The runs") == 1
 
 
-@pytest.mark.parametrize("absent", ["train = False", "Only in JupyterLab", "show.say", "100%|"])
-def test_what_does_not_belong_in_a_report_is_left_out(page, absent):
-    assert absent not in str(page)
+def test_what_does_not_belong_in_a_report_is_left_out(page):
+    for absent in ("train = False", "Only in JupyterLab", "show.say", "100%|"):
+        assert absent not in str(page)
 
 
 def test_code_is_folded_once_a_section_at_its_end(page):
@@ -142,9 +145,8 @@ def test_who_made_it_is_told_to_people_and_machines(page):
 def test_what_is_said_of_some_reports_is_not_said_of_others(page):
     assert page.select_one("p.draft")
     plain = small(text("Words."), seconds=41.6)
-    assert not plain.select(".abstract, #appendix, #references, .incomplete, .draft, .cite")
+    assert not plain.select(".incomplete, .is-draft, .draft, .cite")
     assert "executed in 42 s" in words(plain.footer)
-    assert "DRAFT" not in str(plain)
 
 
 @pytest.mark.parametrize(
@@ -168,28 +170,24 @@ def test_without_a_system_library_the_page_is_made_and_the_old_pdf_goes(
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "report"
     write(folder, "report.pdf", b"old")
-    made = write_report([new_notebook(cells=[text("# One")])], folder, title="A")
-    assert made.pdf is None
-    assert "libpango-1.0-0" in made.warning
-    assert "\n" not in made.warning
+    warning = write_report([new_notebook(cells=[text("# One")])], folder, title="A")
+    assert "libpango-1.0-0" in warning
+    assert "\n" not in warning
     assert [name for name, _ in files_in(folder)] == ["index.html"]
-    assert "report.pdf" not in made.html.read_text()
+    assert "report.pdf" not in (folder / "index.html").read_text()
     assert capsys.readouterr().out == ""
 
 
 def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
-    def half_written(_html: str, _target: Path):
-        raise RuntimeError("interrupted")
-
     old = [("index.html", b"old page"), ("report.pdf", b"old pdf")]
     for name, content in old:
         write(tmp_path, name, content)
-    monkeypatch.setattr(module, "render_pdf", half_written)
-    with pytest.raises(RuntimeError, match="interrupted"):
-        write_report([new_notebook(cells=[text("# One")])], tmp_path, title="A")
     with pytest.raises(ReportError):
         write_report([new_notebook(cells=[text("[](#no)")])], tmp_path, title="Wrong")
-    assert list(files_in(tmp_path)) == old
+    monkeypatch.setattr(module, "render_pdf", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_report([new_notebook(cells=[text("# One")])], tmp_path, title="A")
+    assert [*files_in(tmp_path)] == old
 
 
 # --- the folder ---
@@ -220,11 +218,8 @@ def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize("step", ["replace", "write_bytes"])
 def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypatch, step):
-    def killed(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, step, killed)
+        patch.setattr(Path, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, "records/a.json", b"new")
     claim(tmp_path)
@@ -232,26 +227,14 @@ def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypat
     assert "records/a.json" in ours(tmp_path)
 
 
-@pytest.mark.parametrize("pid", [2**22 + 1, os.getpid()], ids=["dead", "alive"])
-def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path, pid):
-    write(tmp_path, "figures/a.svg", b"")
-    left = [f".scratch-{pid}-a1b2c3d4/x", f"figures/.a.svg.{pid}"]
-    for name in (*left, ".git/.a.svg.1", f".mine.txt.{pid}", ".scratch-mine"):
+def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path):
+    left = f".scratch-{2**22 + 1}-a1b2c3d4/x"  # no process has this number
+    others = {f".scratch-{os.getpid()}-a1b2c3d4/x", ".scratch-mine", ".mine.txt.1"}
+    for name in (left, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    before = names_in(tmp_path)
     claim(tmp_path)
-    assert names_in(tmp_path) == before - (set(left) if pid != os.getpid() else set())
-
-
-def test_a_report_of_before_the_marker_is_known_and_another_folder_is_not(tmp_path):
-    for folder, known in ((tmp_path / "old", {"figures/a.svg"}), (tmp_path / "other", set())):
-        (folder / "figures").mkdir(parents=True)
-        (folder / "figures" / "a.svg").touch()
-        if known:
-            (folder / MADE_FROM).touch()
-        claim(folder)
-        assert ours(folder) == known
+    assert names_in(tmp_path) == others | {MARKER}
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])

@@ -1,13 +1,14 @@
 """Files that somebody sends run nothing: not on reading them, not in the report made of them."""
 
 import base64
+import hashlib
+import io
 import json
 import re
 import urllib.request
 
 import psutil
 import pypdf
-import pytest
 from bs4 import BeautifulSoup
 from made_report import code, html, report, shown, text
 from matplotlib.figure import Figure
@@ -17,7 +18,6 @@ from fmnist_lib.data import obtain
 from fmnist_lib.execution.here import run_many
 from fmnist_lib.paths import ROOT
 from fmnist_lib.report import page as module
-from fmnist_lib.report.numbering import ReportError
 from fmnist_lib.report.show import say
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs.config import make_config
@@ -109,15 +109,13 @@ def test_a_name_in_an_archive_leads_nowhere_else(place):
 
 # --- a notebook from elsewhere -----------------------------------------------------------------
 
-KINDS = ["text/html", "text/markdown", "text/plain", "image/png", "image/svg+xml"]
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_outputs_of_a_notebook_run_nothing(kind):
-    outputs = [new_output("display_data", {kind: hostile}) for hostile in HOSTILE]
-    page = page_of(*(code("x", output) for output in outputs))
-    assert_harmless(page)
-    assert kind != "text/html" or "{background" not in page.main.get_text()  # of a style, not seen
+def test_outputs_of_a_notebook_run_nothing():
+    for kind in ("text/html", "text/markdown", "text/plain", "image/png", "image/svg+xml"):
+        outputs = [new_output("display_data", {kind: hostile}) for hostile in HOSTILE]
+        page = page_of(*(code("x", output) for output in outputs))
+        assert_harmless(page)
+        assert kind != "text/html" or "{background" not in page.main.get_text()  # a style, not seen
 
 
 def test_words_and_code_of_a_notebook_run_nothing():
@@ -130,17 +128,16 @@ def test_words_and_code_of_a_notebook_run_nothing():
     assert_harmless(page_of(*cells))
 
 
-@pytest.mark.parametrize("kind", ["javascript", "json", "pdf", "vnd.fmnist+json", "x-unknown"])
-def test_outputs_of_other_kinds_are_left_out(kind):
-    output = new_output("display_data", {f"application/{kind}": "alert(1)", "text/plain": "x"})
-    page = page_of(code("x", output))
+def test_outputs_of_other_kinds_are_left_out():
+    kinds = ("javascript", "json", "pdf", "vnd.fmnist+json", "x-unknown")
+    data = {f"application/{kind}": "alert(1)" for kind in kinds}
+    page = page_of(code("x", new_output("display_data", {**data, "text/plain": "x"})))
     assert_harmless(page)
     assert "alert(1)" not in page.main.get_text()
 
 
-@pytest.mark.parametrize("form", ["text/html", "text/restructuredtext", "text/x-python", ""])
-def test_a_raw_cell_shows_nothing_and_does_nothing(form):
-    raw = new_raw_cell(" ".join(HOSTILE), metadata={"format": form, "raw_mimetype": form})
+def test_a_raw_cell_shows_nothing_and_does_nothing():
+    raw = new_raw_cell(" ".join(HOSTILE), metadata={"format": "text/html"})
     page = page_of(raw)
     assert_harmless(page)
     assert len(page.select(".cell")) == 1  # the title
@@ -174,24 +171,18 @@ def test_what_the_report_itself_shows_passes_unchanged():
         assert page.select(mark)
 
 
-def test_the_page_lets_only_its_own_scripts_run_and_loads_nothing():
-    page = page_of()
-    policy = page.find("meta", {"http-equiv": True})["content"]
-    assert policy.startswith("default-src 'none'; img-src data:; font-src data:;")
-    assert re.search(r"script-src( 'sha256-[A-Za-z0-9+/=]+')+;", policy)
-    assert policy.count("sha256-") == len(page("script")) - 1
-    assert "unsafe-eval" not in policy
+def test_the_page_lets_only_its_own_script_run_and_loads_nothing(monkeypatch):
+    monkeypatch.setattr(module, "sanitise", lambda markup: markup)
+    page = page_of(html("<script>alert(1)</script>"))  # had it slipped through
+    foreign, _, own = page("script")
+    assert (foreign.string, own.get("id")) == ("alert(1)", None)
+    digest = base64.b64encode(hashlib.sha256(own.string.encode()).digest()).decode()
+    assert page.find("meta", {"http-equiv": True})["content"] == (
+        "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
     for tag in page.find_all(["style", "script"]):
         assert not re.search(r"https?:", tag.string.replace("http://www.w3.org/2000/svg", ""))
-
-
-@pytest.mark.parametrize(
-    "slipped", ["<script>alert(1)</script>", "<script id=numbers>alert(1)</script>"]
-)
-def test_a_page_with_another_script_is_refused(monkeypatch, slipped):
-    monkeypatch.setattr(module, "sanitise", lambda markup: markup)
-    with pytest.raises(ReportError):
-        page_of(html(slipped))
 
 
 def test_the_pdf_reads_no_file_but_its_fonts(tmp_path, monkeypatch):
@@ -215,8 +206,7 @@ def test_the_pdf_reads_no_file_but_its_fonts(tmp_path, monkeypatch):
         f'<body><main><p><a rel="attachment" href="{address}">x</a><img alt="a" src="{address}">'
         f'<img alt="b" src="data:image/svg+xml;base64,{embedded}"></p></main></body></html>'
     )
-    module.render_pdf(page, tmp_path / "x.pdf")
-    assert not pypdf.PdfReader(tmp_path / "x.pdf").attachments
+    assert not pypdf.PdfReader(io.BytesIO(module.render_pdf(page))).attachments
     assert asked
     assert all(url.startswith("data:") or url.endswith(".ttf") for url in asked)
 

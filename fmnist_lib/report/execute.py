@@ -15,8 +15,6 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 from fmnist_lib import paths
 from fmnist_lib.report.files import scratch, write_files
@@ -89,7 +87,11 @@ def execute(
     The kernel works in the project's folder, where it finds our library before any other.
     """
     ipython_folder.mkdir()
-    book = parameterize_notebook(load_notebook_node(str(path)), parameters)
+    book = nbformat.read(path, as_version=4)
+    defaults = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
+    lines = "".join(f"{name} = {value!r}\n" for name, value in parameters.items())
+    given = nbformat.v4.new_code_cell(lines, metadata={"tags": ["injected-parameters"]})
+    book.cells.insert(book.cells.index(defaults) + 1, given)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     code[0].source = CHECK + code[0].source
     client = NotebookClient(
@@ -114,15 +116,5 @@ def execute(
         told = {"ename": name, "evalue": value, "traceback": [error]}
         last.outputs.append(nbformat.v4.new_output("error", **told))
     code[0].source = code[0].source.removeprefix(CHECK)
-    _clean(book)
-    book.metadata.name = path.stem
+    given.source = given.source.replace(f"{paths.ROOT.as_posix()}/", "")  # of this machine
     return book, error
-
-
-def _clean(book: NotebookNode) -> None:
-    """Take from a notebook what is of this machine and of how it was executed."""
-    book.metadata.pop("papermill")
-    for cell in book.cells:
-        cell.metadata.pop("papermill", None)
-        if "injected-parameters" in cell.metadata.tags:
-            cell.source = cell.source.replace(f'"{paths.ROOT.as_posix()}/', '"')

@@ -10,21 +10,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from nbformat import NotebookNode
 
-from fmnist_lib import paths
 from fmnist_lib.errors import FailedError
 from fmnist_lib.runs.store import write_atomically
 
 MARKER = ".fmnist-report"
 MADE_FROM = ".made-from"  # the digest of what a whole report was made from
-SCRATCH = re.compile(r"\.(?:notebooks|records|scratch)-(?:(\d+)-)?[a-z0-9_]{8}")
-UNFINISHED = re.compile(r"\.(.+)\.(?:(\d+)|[a-z0-9_]{8})")
+SCRATCH = re.compile(r"\.scratch-(\d+)-[a-z0-9_]{8}")
 BUNDLE = "application/vnd.fmnist+json"  # beside an output: its numbers and files, see `show`
 BROUGHT = re.compile(r"(figures/[\w-]+\.(svg|png|csv)|tables/[\w-]+\.csv)", re.ASCII)
 Files = Iterable[tuple[str, bytes]]
@@ -32,30 +30,17 @@ Numbers = dict[str, dict]
 
 
 def is_report(folder: Path) -> bool:
-    """Return whether a folder is a report's; an older one has no marker, but its digest."""
-    known = folder.resolve() == paths.REPORT.resolve()
-    return known or any((folder / name).is_file() for name in (MARKER, MADE_FROM))
+    """Return whether a folder is a report's."""
+    return (folder / MARKER).is_file()
 
 
 def claim(folder: Path) -> None:
     """Mark a report's folder, and sweep out what commands that were killed have left there."""
-    names = {name for name in ours(folder) if (folder / name).exists()}
-    if is_report(folder) and not (folder / MARKER).exists():
-        names = {name for name, _ in files_in(folder)}
-    for path, pid in list(_left_over(folder, {*ours(folder), *names, MADE_FROM, MARKER})):
-        if pid is None or not psutil.pid_exists(int(pid)):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-    write_atomically(folder / MARKER, "".join(f"{name}\n" for name in sorted(names)).encode())
-
-
-def _left_over(folder: Path, names: set[str]) -> Iterator[tuple[Path, str | None]]:
-    """Yield scratch folders and unfinished files, with the id of the process they are of."""
-    known = {folder / name for name in names}
-    for path in (path for parent in {p.parent for p in known} for path in parent.glob(".*")):
-        if path.parent == folder and (found := SCRATCH.fullmatch(path.name)):
-            yield path, found[1]
-        elif (found := UNFINISHED.fullmatch(path.name)) and path.parent / found[1] in known:
-            yield path, found[2]
+    for path in folder.glob(".scratch-*"):
+        if (found := SCRATCH.fullmatch(path.name)) and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True)
+    names = [f"{name}\n" for name in sorted(ours(folder)) if (folder / name).exists()]
+    write_atomically(folder / MARKER, "".join(names).encode())
 
 
 def ours(folder: Path) -> set[str]:
@@ -72,14 +57,12 @@ def scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
     )
 
 
-@contextmanager
-def replacing(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a path to write a report's file to; without an error it takes the old one's place.
+def write(folder: Path, name: str, content: bytes) -> None:
+    """Write a file of a report, whole or not at all, in place of its older one.
 
     Raises `FailedError` where that is somebody else's, and where the disk is full or read-only.
     """
     target = folder / name
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if name not in ours(folder):
@@ -87,18 +70,11 @@ def replacing(folder: Path, name: str) -> Iterator[Path]:
                 raise FailedError(f"{target}: is not of this report; move it away and run again")
             with (folder / MARKER).open("a", encoding="utf-8") as marker:
                 marker.write(f"{name}\n")
-        yield unfinished
-        unfinished.replace(target)
+        with scratch(folder) as made:
+            (Path(made) / "unfinished").write_bytes(content)
+            (Path(made) / "unfinished").replace(target)
     except OSError as error:
         raise FailedError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def write(folder: Path, name: str, content: bytes) -> None:
-    """Write a file of a report; raise as `replacing` does."""
-    with replacing(folder, name) as unfinished:
-        unfinished.write_bytes(content)
 
 
 def write_files(folder: Path, below: str, files: Files, *, keep: bool = False) -> None:
@@ -141,10 +117,11 @@ def collect(*notebooks: NotebookNode) -> tuple[Numbers, dict[str, bytes]]:
             bundle = output.get("data", {}).pop(BUNDLE, {})
             for address, number in bundle.get("numbers", {}).items():
                 add_number(numbers, address, dict(number))
-            for path, content in bundle.get("files", {}).items():
+            for path, encoded in bundle.get("files", {}).items():
+                content = base64.b64decode(encoded)
                 if not BROUGHT.fullmatch(path):
                     raise FailedError(f"{path}: a notebook can bring no such file")
-                if files.setdefault(path, base64.b64decode(content)) != base64.b64decode(content):
+                if files.setdefault(path, content) != content:
                     raise FailedError(f"{path}: two different tables or figures have this name")
     return numbers, files
 
@@ -159,10 +136,9 @@ def add_number(numbers: Numbers, address: str, number: dict) -> None:
 
 def numbers_json(numbers: Mapping[str, Mapping]) -> str:
     """Return the content of `numbers.json`: each list of sources once, each number with its own."""
-    lists = {tuple(number["sources"]): None for number in numbers.values()}
-    index = {sources: place for place, sources in enumerate(lists)}
+    places: dict[tuple[str, ...], int] = {}
     told = {at: dict(number) for at, number in numbers.items()}
     for number in told.values():
-        number["source"] = index[tuple(number.pop("sources"))]
-    content = {"sources": list(lists), "numbers": told}
+        number["source"] = places.setdefault(tuple(number.pop("sources")), len(places))
+    content = {"sources": list(places), "numbers": told}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
