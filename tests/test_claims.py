@@ -1,26 +1,28 @@
 """The claims on the paper's own tables and on changed ones, judged by hand; the paper's facts."""
 
+import base64
+import io
 from dataclasses import replace
-from string import Formatter
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_report import bundles
 from made_up import make_cost, make_run, mistaken, stored
 from scipy import stats
 
 from fmnist_lib.claims import contradictions as conflicts
-from fmnist_lib.claims.judge import NAMES, agreement, judge_all, paper_tables, tally
+from fmnist_lib.claims.judge import agreement, judge_all, paper_tables, tally
 from fmnist_lib.claims.paper import REPORTED, implied_parameters, reported_frame
 from fmnist_lib.claims.protocol import _later
-from fmnist_lib.claims.verdicts import CLAIMS, Outcome, Sentence, Tables, above
+from fmnist_lib.claims.verdicts import CLAIMS, Outcome, Tables, above, outcome_of
 from fmnist_lib.models import MODELS, build_model
+from fmnist_lib.report import show
 from fmnist_lib.results.statistics import combined, wilson_interval
-from fmnist_lib.results.value import Interval, Value, reported, sources_of
+from fmnist_lib.results.value import Value, reported, sources_of
 from fmnist_lib.runs.config import Stop
 
-HOLDS, IN_PART, FAILS, UNDECIDED, NOT_TESTED = Outcome
+HOLDS, IN_PART, FAILS, UNDECIDED, UNTESTED = Outcome
 
 
 def made(error=0.05, **changes):
@@ -46,33 +48,14 @@ def made(error=0.05, **changes):
 
 
 def outcome(number, tables):
-    return CLAIMS[number].rule(tables)[0]
+    return outcome_of(CLAIMS[number].rule(tables)[0])
 
 
-class Filler(Formatter):
-    """Fills sentences in with numbers that have sources, and keeps these by placeholder."""
-
-    def __init__(self):
-        self.numbers = {}
-
-    def get_field(self, name, args, values):
-        found, first = super().get_field(name, args, values)
-        self.numbers[name] = reported(found) if name.endswith(".std") else found
-        return self.numbers[name], first
-
-    def format_field(self, found, spec):
-        if isinstance(found, Sentence):
-            return self.vformat(found.template, (), found.values)
-        if isinstance(found, Interval):
-            return " to ".join(format(end, spec) for end in found if end == end)
-        if isinstance(found, list):
-            return ", ".join(found)
-        assert isinstance(found, str) or found.sources
-        return format(found, spec)
-
-
-def said(sentence):
-    return Filler().vformat(sentence.template, (), sentence.values)
+def shown(call, frame, **options):
+    """What the report shows of a frame: its numbers by address, and the text of its cells."""
+    (bundle,) = bundles(call, frame, **options)
+    numbers, (file,) = bundle[show.BUNDLE]["numbers"], bundle[show.BUNDLE]["files"].values()
+    return numbers, pd.read_csv(io.BytesIO(base64.b64decode(file)), keep_default_na=False)
 
 
 # --- rules ---
@@ -83,6 +66,7 @@ def accuracies(**numbers):
 
 
 LATE = {"best_epoch": dict.fromkeys(("resnet_mini", "densenet_tiny", "mobilenet_lite"), 35.0)}
+ORDER = sorted(MODELS, key=lambda name: REPORTED[name].parameters)
 
 
 @pytest.mark.parametrize(
@@ -118,64 +102,55 @@ LATE = {"best_epoch": dict.fromkeys(("resnet_mini", "densenet_tiny", "mobilenet_
         ("C8", accuracies(vit_tiny=89.5), FAILS),
         ("C8", {"parameters": {"lenet5": 200_000}}, FAILS),
         ("C9", {}, HOLDS),
+        ("C9", accuracies(**{name: 85.0 + n for n, name in enumerate(ORDER)}), FAILS),
         ("C10", {}, HOLDS),
+        ("C10", {"train_seconds": {name: 10.0 * 2**n for n, name in enumerate(ORDER)}}, FAILS),
         ("C13", {}, HOLDS),  # 5 of 6 by the best epoch, 4 by the last
         ("C13", {"best_epoch": {"lenet5": 31.0, "vit_tiny": 31.0}}, UNDECIDED),
         ("C13", {**LATE, "epochs": {"lenet5": 31.0, "vit_tiny": 31.0}}, FAILS),
         ("C14", {}, FAILS),
         ("C14", {"train_us_per_parameter": {"resnet_mini": 2.0, "baseline_cnn": 1.0}}, HOLDS),
-        ("C15", {}, NOT_TESTED),  # no history in the tables
+        ("C15", {}, UNTESTED),  # no history in the tables
         ("C20", {}, UNDECIDED),  # 16 against 18: less than the patience apart
         ("C20", {"best_epoch": {"lenet5": 12.0}}, HOLDS),
         ("C20", {"best_epoch": {"lenet5": 40.0}}, FAILS),
+        *((number, {"error": 5.0}, UNDECIDED) for number in ("C2", "C3", "C6", "C8", "C9")),
     ],
 )
 def test_each_rule(number, changes, expected):
     assert outcome(number, made(**changes)) == expected
 
 
-@pytest.mark.parametrize("number", ["C2", "C3", "C6", "C8", "C9"])
-def test_what_is_not_known_well_is_undecided(number):
-    assert outcome(number, made(error=5.0)) == UNDECIDED
-
-
-def test_size_predicts_what_it_orders():
-    order = sorted(MODELS, key=lambda name: REPORTED[name].parameters)
-    rising = {name: 85.0 + n for n, name in enumerate(order)}
-    slower = {name: 10.0 * 2**n for n, name in enumerate(order)}
-    assert outcome("C9", made(test_accuracy=rising)) == FAILS
-    assert outcome("C10", made(train_seconds=slower)) == FAILS
+@pytest.mark.parametrize(
+    ("gain", "later", "expected"),  # of MobileNet-Lite and ViT-Tiny
+    [
+        ((0.8, 0.0), (5, 0), IN_PART),
+        ((0.8, 0.7), (5, 2), HOLDS),
+        ((0.1, 0.0), (5, 0), FAILS),
+        ((0.35, 0.0), (5, 0), IN_PART),  # above the margin, and not zero
+        ((0.0, 0.0), (0, 0), UNDECIDED),
+    ],
+)
+def test_c12_is_judged_by_model(gain, later, expected):
+    names = ("mobilenet_lite", "vit_tiny")
+    gain, later = (dict(zip(names, pair, strict=True)) for pair in (gain, later))
+    assert outcome("C12", made(gain=gain, later=later)) == expected
 
 
 @pytest.mark.parametrize(
-    ("mobilenet", "vit", "expected"),
-    [
-        ((0.8, 5), (0.0, 0), IN_PART),  # gain and how many runs moved
-        ((0.8, 5), (0.7, 2), HOLDS),
-        ((0.1, 5), (0.0, 0), FAILS),
-        ((0.35, 5), (0.0, 0), IN_PART),  # above the margin, and not zero
-        ((0.0, 0), (0.0, 0), UNDECIDED),
-    ],
+    ("plateaus", "expected"),
+    [((2, 3, 2), HOLDS), ((9, 9, 8), FAILS), ((2, 9, 9), UNDECIDED)],
 )
-def test_c12_is_judged_by_model(mobilenet, vit, expected):
-    pairs = zip(mobilenet, vit, strict=True)
-    gains, later = (dict(zip(("mobilenet_lite", "vit_tiny"), pair, strict=True)) for pair in pairs)
-    assert outcome("C12", made(gain=gains, later=later)) == expected
-
-
-def test_c15_reads_the_epochs():
-    def history(plateaus):  # by model, the epoch from which each run is at its best
-        return pd.DataFrame(
-            {"model": model, "name": f"{model}-{run}", "epoch": epoch}
-            | {"test_accuracy": 90.0 if epoch >= first else 80.0}
-            for model in MODELS
-            for run, first in enumerate(plateaus if model == "lenet5" else (6, 7, 8))
-            for epoch in range(1, 10)
-        )
-
-    expected = {(2, 3, 2): HOLDS, (9, 9, 8): FAILS, (2, 9, 9): UNDECIDED}
-    for plateaus, verdict in expected.items():
-        assert outcome("C15", replace(made(), epochs=history(plateaus))) == verdict
+def test_c15_reads_the_epochs(plateaus, expected):
+    """`plateaus` is from which epoch on each of LeNet-5's runs is at its best."""
+    history = pd.DataFrame(
+        {"model": model, "name": f"{model}-{run}", "epoch": epoch}
+        | {"test_accuracy": 90.0 if epoch >= first else 80.0}
+        for model in MODELS
+        for run, first in enumerate(plateaus if model == "lenet5" else (6, 7, 8))
+        for epoch in range(1, 10)
+    )
+    assert outcome("C15", replace(made(), epochs=history)) == expected
 
 
 def test_differences_of_epochs_are_those_of_welch():
@@ -231,31 +206,27 @@ def judged(several):
     return judge_all(several)
 
 
-def test_every_claim_is_judged_and_says_why(judged):
+def test_every_claim_is_judged_and_says_on_what_runs_and_costs(several, judged):
     assert list(judged.id) == [f"C{number}" for number in range(1, 21)]
     assert {row.id: row.in_paper for row in judged.itertuples() if row.id in HAVE} == HAVE
-    assert set(judged.outcome) | set(judged.in_paper) <= set(map(str, Outcome))
     for row in judged.itertuples():
-        assert said(row.evidence).endswith(".")
         assert (row.outcome == "not tested") == (row.id in ("C11", "C16", "C17", "C18", "C19"))
         assert not row.depends or row.outcome not in ("holds", "not tested")
     by_margin = {"C1", "C2", "C3", "C4", "C6", "C8", "C9", "C12"}
     assert set(judged.id[judged.margins != ""]) <= by_margin
-    c12 = said(judged.evidence[11])
-    assert "no later best epoch in 2 runs, which leaves up to 78 %" in c12
 
-
-def test_evidence_names_the_runs_and_costs_it_rests_on(several, judged):
-    c3, c7, c20 = (Filler() for _ in range(3))
-    for filler, place in ((c3, 2), (c7, 6), (c20, 19)):
-        filler.format_field(judged.evidence[place], "")
+    numbers, texts = shown(show.show_claims, judged)
+    assert texts.evidence.str.endswith(".").all()
+    unmoved = "no later best epoch in 2 runs, which leaves up to 78 %"
+    assert unmoved in texts.evidence[11]
+    sources = {at: set(number["sources"]) for at, number in numbers.items()}
     runs = {run.name for run in several.runs}
-    lead = c3.numbers["lead"].sources
-    assert set(lead) == {run.name for m in ("resnet_mini", "vit_tiny") for run in several.of(m)}
+    lead = {run.name for m in ("resnet_mini", "vit_tiny") for run in several.of(m)}
+    assert sources["claims/C3/evidence/lead"] == lead
+    assert sources["claims/C3/evidence/share"] == {"model:resnet_mini", "model:vit_tiny"}
     cost = f"costs/{several.costs['lenet5'].name}"
-    assert c7.numbers["lenet5.train_seconds"].sources == (cost,)
-    assert runs >= set(c20.numbers["others"].sources) > set(lead)
-    assert c3.numbers["share"].sources == ("model:resnet_mini", "model:vit_tiny")
+    assert sources["claims/C7/evidence/lenet5.train_seconds"] == {cost}
+    assert runs >= sources["claims/C20/evidence/others"] > lead
 
 
 def test_verdicts_stand_at_two_more_margins(several, monkeypatch):
@@ -270,35 +241,30 @@ def test_verdicts_stand_at_two_more_margins(several, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("models", "why"),
+    ("models", "why", "tested"),
     [
-        (["resnet_mini", "vit_tiny"], {"C2": "There are no runs of LeNet-5, DenseNet-Tiny"}),
-        (list(MODELS), {"C7": "Not measured: Train time", "C12": "Not measured: Test accuracy, l"}),
+        (["resnet_mini", "vit_tiny"], {"C2": "There are no runs of LeNet-5, DenseNet-Tiny"}, ""),
+        (
+            list(MODELS),
+            {"C7": "Not measured: Train time", "C12": "Not measured: Test accuracy, l"},
+            "C2 C3 C5 C6 C8 C9 C13 C15 C20",
+        ),
     ],
 )
-def test_a_smoke_report_says_what_lacks(tmp_path, models, why):
+def test_a_smoke_report_says_what_lacks(tmp_path, models, why, tested):
     runs = [{"model": m, "predicted": mistaken(100, range(n))} for n, m in enumerate(models)]
-    judged = judge_all(stored(tmp_path, *runs)).set_index("id")
-    for number, text in why.items():
-        assert judged.outcome[number] == "not tested"
-        assert said(judged.evidence[number]).startswith(text)
-    tested = {*judged.index[judged.outcome != "not tested"]}
-    every = {"C2", "C3", "C5", "C6", "C8", "C9", "C13", "C15", "C20"}
-    assert tested == ({"C3"} if len(models) == 2 else every)
+    judged = judge_all(stored(tmp_path, *runs))
+    assert list(judged.id[judged.outcome != "not tested"]) == tested.split()
+    texts = shown(show.show_claims, judged)[1].set_index("id").evidence
+    assert all(texts[number].startswith(text) for number, text in why.items())
 
 
 def test_verdicts_are_counted(several, judged):
     found = tally(judged)
-    assert found.total == len(CLAIMS) == sum(getattr(found, name) for name in NAMES.values())
-    for side, column in ((found, "outcome"), (found.paper, "in_paper")):
-        for word, name in NAMES.items():
-            ids = list(judged.id[judged[column] == word])
-            assert (getattr(side.ids, name), getattr(side, name)) == (ids, len(ids))
-    assert (found.paper.holds, found.paper.holds.sources) == (8, ("paper",))
+    counts = [found.holds, found.in_part, found.fails, found.undecided, found.untested]
+    assert counts == [(judged.outcome == each).sum() for each in Outcome]
+    assert found.total == sum(counts) == 20
     assert {run.name for run in several.runs} < set(found.holds.sources)
-    judged = judged.assign(in_paper="holds", outcome="undecided")
-    judged.loc[[2, 4], "outcome"] = ["does not hold", "holds"]
-    assert tally(judged).turned == ["C3"]
 
 
 def test_agreement_asks_what_one_more_run_would_give(several):
@@ -310,8 +276,8 @@ def test_agreement_asks_what_one_more_run_would_give(several):
     assert own.next_run.interval == pytest.approx((89.5 - reach, 89.5 + reach))
     assert (own.ours, own.paper, own.inside) == (89.5, 89.07, "yes")
     assert len(rows) == 5 * len(MODELS)
-    assert found.outside.best_epoch == [*accuracy.index]  # 2 in all runs
-    assert found.outside.test_accuracy == []
+    assert set(rows.xs("Best epoch", level="measure").inside) == {"no"}  # 2 in all runs
+    assert set(accuracy.inside) == {"yes"}
     expected = stats.spearmanr([*accuracy.ours], [*accuracy.paper])
     assert found.rho == pytest.approx(expected.statistic)
     apart = [abs(row.ours - row.paper) for row in accuracy.itertuples()]
@@ -370,7 +336,7 @@ FIGURES = {  # counted by hand
     "patience lasted": ["up to 5,", "43 − 41 = 2 for MobileNet-Lite", "27 − 25 = 2 for ViT"],
     "Which epoch": ["2 to 5 epochs"],
     "transitions": ["11,666 with two", "11,690 with three"],
-    "efficient per parameter": ["LeNet-5, ViT-Tiny, Custom CNN, ResNet-Mini, MobileNet-Lite, D"],
+    "efficient per parameter": ["LeNet-5, ViT-Tiny, Custom CNN, ResNet-Mini, MobileNet-Lite and D"],
     "slow at inference": ["7,103 ms", "2.1 % more", "6,958 ms"],
     "times are stable": ["Custom CNN has the largest", "(5.0 %)", "MobileNet", "(1.7 %)", "1.3 s"],
     "regularised": ["3.32", "3.67", "0.35 more", "LeNet-5, ViT-Tiny, Custom CNN"],
@@ -381,32 +347,25 @@ FIGURES = {  # counted by hand
 }
 
 
-def arithmetic(title):
+def arithmetic():
     frame = conflicts.contradictions()
-    (row,) = frame[frame.about.str.contains(title)].itertuples()
-    return said(row.arithmetic)
+    options = {"name": "contradictions", "caption": "All", "columns": [*frame.columns]}
+    return shown(show.show_table, frame, **options)[1]
 
 
-@pytest.mark.parametrize("title", FIGURES)
-def test_contradictions_carry_the_figures_counted_by_hand(title):
-    for figure in FIGURES[title]:
-        assert figure in arithmetic(title)
-
-
-def test_ten_contradictions_are_solid():
-    standing = [*conflicts.contradictions().standing]
-    assert [n for n, word in enumerate(standing, start=1) if word == "contestable"] == [
-        8,
-        9,
-        12,
-        13,
-    ]
-    assert standing.count("solid") == 10
+def test_contradictions_carry_the_figures_counted_by_hand():
+    frame = arithmetic()
+    for title, figures in FIGURES.items():
+        (text,) = frame.arithmetic[frame.about.str.contains(title)]
+        assert [figure for figure in figures if figure not in text] == []
+    assert len(frame) == len(FIGURES)
+    assert [*frame.index[frame.standing == "contestable"] + 1] == [8, 9, 12, 13]
+    assert (frame.standing == "solid").sum() == 10
 
 
 def test_the_arithmetic_follows_the_tables(monkeypatch):
     """With another accuracy in Table 1 the sentence names another model."""
-    row = {**vars(REPORTED["vit_tiny"]), "test_accuracy": reported(95.0)}
-    changed = {**REPORTED, "vit_tiny": SimpleNamespace(**row)}
-    monkeypatch.setattr(conflicts, "REPORTED", changed)
-    assert "Table 1 puts ViT-Tiny first with 95.00 %" in arithmetic("most accurate")
+    changed = reported_frame()
+    changed.loc["vit_tiny", "test_accuracy"] = reported(95.0)
+    monkeypatch.setattr(conflicts, "reported_frame", lambda: changed)
+    assert arithmetic().arithmetic.str.contains("Table 1 puts ViT-Tiny first with 95.00 %").any()

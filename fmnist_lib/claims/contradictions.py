@@ -1,6 +1,6 @@
 """Where the paper disagrees with itself, each time with the arithmetic that shows it.
 
-The words stand in `contradictions.csv`; the numbers in them are computed here from `REPORTED`.
+The words stand in `contradictions.csv`; the numbers in them are computed here from its tables.
 Typed are only those that the paper states in prose or diagrams, and of the networks it cites.
 """
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lib.claims.paper import REPORTED, implied_parameters, parameters_of
+from fmnist_lib.claims.paper import implied_parameters, parameters_of, reported_frame
 from fmnist_lib.claims.verdicts import Sentence
+from fmnist_lib.results import tables
 from fmnist_lib.results.value import Value, reported
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES
 
@@ -26,27 +27,33 @@ def contradictions() -> pd.DataFrame:
     return frame.assign(arithmetic=[Sentence(text, numbers) for text in frame.arithmetic])
 
 
-def ranked(column: str) -> list[SimpleNamespace]:
-    """Return the models' rows by a column of the paper's tables, the highest first."""
-    return sorted(REPORTED.values(), key=lambda row: getattr(row, column), reverse=True)
-
-
 def arithmetic() -> dict[str, Any]:
     """Return every number and name that the sentences fill in."""
-    rows = REPORTED.values()
-    units = [r.parameters_printed * r.train_time_per_parameter / 1000 for r in rows]
-    (best, second, *_), (last, before, *_) = ranked("test_accuracy"), ranked("best_epoch")
-    waits = {name: row.epochs - row.best_epoch for name, row in REPORTED.items()}
-    spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows}
+    frame = reported_frame()
+    rows = tables.namespace(frame)
+    lenet, vit, dense = (rows[name] for name in ("lenet5", "vit_tiny", "densenet_tiny"))
+    by_accuracy, by_epoch, by_inference, by_gap, by_efficiency = (
+        tables.ranked(frame, column)
+        for column in (
+            "test_accuracy",
+            "best_epoch",
+            "inference_ms",
+            "gap",
+            "train_us_per_parameter",
+        )
+    )
+    (best, second, *_), (last, before, *_) = by_accuracy, by_epoch
+    thousands = frame.parameters_printed * frame.train_time_per_parameter / 1000
+    waited = frame.epochs - frame.best_epoch
+    spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows.values()}
+    resnet, densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
     wide, narrow = (parameters_of("resnet_mini", widths=w) for w in ((16, 32, 64), (4, 8, 16)))
     two = parameters_of("densenet_tiny")
-    vit, dense, lenet = (REPORTED[m] for m in ("vit_tiny", "densenet_tiny", "lenet5"))
     images, train, test = map(reported, (70_000, TRAIN_IMAGES, TEST_IMAGES))  # sections 1, 3.1
-    resnet, densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
     return {
-        **REPORTED,
+        **rows,
         "models": reported(len(rows)),
-        "unit": _ends(1e6 * r.train_seconds / u for r, u in zip(rows, units, strict=True)),
+        "unit": _ends(1e6 * frame.train_seconds / thousands),
         "best": best,
         "second": second,
         "lead": best.test_accuracy - second.test_accuracy,
@@ -57,16 +64,16 @@ def arithmetic() -> dict[str, Any]:
         "wider": wide / resnet.most,
         "two": two,
         "three": two + (32 * 8 + 8) - 10 * (32 - 8),  # a transition more, a narrower last layer
-        "wait": _ends(waits.values()),
-        "waited": SimpleNamespace(**waits),
-        "per_parameter": _titles(ranked("train_us_per_parameter")[::-1]),
+        "wait": _ends(waited),
+        "waited": waited,
+        "per_parameter": _titles(reversed(by_efficiency)),
         "vit_slower": 100 * (vit.inference_ms / dense.inference_ms - 1),
-        "inference": _titles(ranked("inference_ms")),
+        "inference": _titles(by_inference),
         "spread": _ends(spreads.values()),
         "unstable": max(spreads, key=spreads.get),
         "stable": min(spreads, key=spreads.get),
         "gaps": lenet.gap - vit.gap,
-        "by_gap": _titles(ranked("gap")),
+        "by_gap": _titles(by_gap),
         "images": images,
         "train": train,
         "test": test,
@@ -74,9 +81,9 @@ def arithmetic() -> dict[str, Any]:
         "last": last,
         "before": before,
         "last_by": last.best_epoch - before.best_epoch,
-        "between": reported(sum(20 <= row.best_epoch <= 30 for row in rows)),  # section 4
-        "between_run": reported(sum(20 <= row.epochs <= 30 for row in rows)),
-        "by_30": reported(sum(row.best_epoch <= 30 for row in rows)),
+        "between": reported(frame.best_epoch.between(20, 30).sum()),  # section 4
+        "between_run": reported(frame.epochs.between(20, 30).sum()),
+        "by_30": reported((frame.best_epoch <= 30).sum()),
     }
 
 

@@ -1,9 +1,7 @@
 """The facts of the reproduced paper: its two tables, and the parameter counts they imply."""
 
 import math
-from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType, SimpleNamespace
 
 import pandas as pd
 
@@ -11,12 +9,8 @@ from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
-from fmnist_lib.results.value import PAPER, Value, reported, value
+from fmnist_lib.results.value import PAPER, Value, framed, reported, value
 from fmnist_lib.runs.config import TEST_IMAGES
-
-PATIENCE = 5  # epochs, section 3.2
-# Authors, title, institution, repository; no year is given.
-CITATION = SimpleNamespace(**tables.printed()["citation"])
 
 
 def implied_parameters(model: str) -> tuple[Value, Value]:
@@ -65,7 +59,7 @@ def reported_frame() -> pd.DataFrame:
         row["parameters"] = Value(round((low + high) / 2), (PAPER,), low=low, high=high)
         row["train_us_per_parameter"] = row["train_seconds"].scaled(1e6 / row["parameters"])
         rows[model] = row
-    return pd.DataFrame([*rows.values()], index=[*rows], dtype=object)  # from_dict makes floats
+    return framed(rows)
 
 
-REPORTED: Mapping[str, SimpleNamespace] = MappingProxyType(tables.namespace(reported_frame()))
+REPORTED = tables.namespace(reported_frame())

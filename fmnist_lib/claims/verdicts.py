@@ -5,21 +5,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fmnist_lib.models import MODELS
+from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import ALPHA, Estimate, holm
-from fmnist_lib.results.tables import EQUAL, namespace, top
 from fmnist_lib.results.value import Value, value
 
-Answer = bool | None
-MARGINS = {  # the middle one decides, the others are shown beside it
-    "test_accuracy": EQUAL,  # points
-    "train_seconds": (2.5, 5.0, 10.0),  # 5 % is the paper's largest spread of times over epochs
-}
+Answer = bool | None  # None is unknown
 
 
 class Outcome(StrEnum):
@@ -29,7 +25,7 @@ class Outcome(StrEnum):
     IN_PART = "holds in part"
     FAILS = "does not hold"
     UNDECIDED = "undecided"
-    NOT_TESTED = "not tested"
+    UNTESTED = "not tested"
 
 
 class Sentence(NamedTuple):
@@ -39,37 +35,36 @@ class Sentence(NamedTuple):
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Claim:
+Verdict = tuple[Answer | Outcome, Sentence]
+
+
+class Claim(NamedTuple):
     """A statement of the paper, the rule that judges it, and what the rule needs.
 
-    A rule of the paper's protocol takes `Tables` with the columns it `needs` of its `models`, and
-    returns an outcome and a sentence; one of an experiment takes the answers to the comparisons it
-    `needs` and returns an outcome and the parts of the claim that hold.
+    A rule of the paper's protocol takes `Tables` with the columns it `needs` and returns a verdict;
+    one of an experiment takes the answers to the comparisons it `needs`, in their order, and
+    returns an answer, or an outcome in its place.
     """
 
     statement: str
     where: str
-    rule: Callable[..., tuple[Outcome, Any]]
     needs: Sequence[Any]
-    depends: str = ""  # on what it hangs where it does not hold
-    models: Sequence[str] = tuple(MODELS)
-    family: str = ""  # of an experiment: the runs over whose comparisons Holm corrects
-    experiment: str = ""  # what is to be run
+    rule: Callable[..., Any]
+    depends: str  # on what it hangs where it does not hold
 
 
 CLAIMS: dict[str, Claim] = {}
+EVIDENCE = pd.read_csv(Path(__file__).with_name("evidence.csv"), index_col="of").sentence
 
 
-def claim(number: str, where: str, **more: Any) -> Callable[[Callable], Callable]:  # noqa: ANN401
-    """Put the rule below into `CLAIMS`; the first paragraph of its docstring is what is claimed.
-
-    `more` are fields of `Claim`.
-    """
+def claim(
+    number: str, where: str, needs: Sequence[Any], depends: str = ""
+) -> Callable[[Callable], Callable]:
+    """Put the rule below into `CLAIMS`; the first paragraph of its docstring is what is claimed."""
 
     def register(rule: Callable) -> Callable:
         statement = inspect.getdoc(rule).partition("\n\n")[0].replace("\n", " ")
-        CLAIMS[number] = Claim(statement, where, rule, **more)
+        CLAIMS[number] = Claim(statement, where, needs, rule, depends)
         return rule
 
     return register
@@ -97,34 +92,32 @@ def opposite(answer: Answer) -> Answer:
     return None if answer is None else not answer
 
 
-def outcome_of(answer: Answer) -> Outcome:
-    """The outcome that goes with an answer."""
+def outcome_of(answer: Answer | Outcome) -> Outcome:
+    """The outcome that goes with an answer; an outcome stays."""
+    if isinstance(answer, Outcome):
+        return answer
     return {True: Outcome.HOLDS, False: Outcome.FAILS, None: Outcome.UNDECIDED}[answer]
-
-
-def is_above(effect: float, margin: float, differs: float, short: float) -> Answer:
-    """Whether an effect is above a margin.
-
-    Yes: it differs from zero (two-sided p below 0.05), and the estimate is above the margin. No: it
-    is shown to fall short (one-sided p below 0.05), as an equivalent one does. Else unknown.
-    """
-    return True if effect > margin and differs < ALPHA else False if short < ALPHA else None
 
 
 def above(
     effects: Sequence[Estimate], margin: float, *, one_makes: bool = False, one_breaks: bool = False
 ) -> list[Answer]:
-    """Whether each of several effects is above the margin, by `is_above`.
+    """Whether each of several effects is above the margin.
 
-    Holm corrects the yes if one of them makes the claim, the no if one of them breaks it. What one
-    run of each tells without any measure of chance, epochs say, is taken as it is; closer than the
-    margin it decides nothing.
+    Yes: it differs from zero (two-sided p below 0.05), and the estimate is above the margin. No: it
+    is shown to fall short (one-sided p below 0.05), as an equivalent one does. Holm corrects the
+    yes if one of them makes the claim, the no if one of them breaks it. What one run of each tells
+    without any measure of chance, epochs say, is taken as it is; closer than the margin it decides
+    nothing.
     """
     if all(e.seeds == 1 and not e.error for e in effects):
         return [e.effect > 0 if e.effect and abs(e.effect) >= margin else None for e in effects]
     differs, short = [e.p_differs() for e in effects], [e.p_below(margin) for e in effects]
     differs, short = holm(differs) if one_makes else differs, holm(short) if one_breaks else short
-    return [is_above(e.effect, margin, *p) for e, *p in zip(effects, differs, short, strict=True)]
+    return [
+        True if e.effect > margin and p_differs < ALPHA else False if p_short < ALPHA else None
+        for e, p_differs, p_short in zip(effects, differs, short, strict=True)
+    ]
 
 
 @dataclass
@@ -139,26 +132,29 @@ class Tables:
     models: pd.DataFrame
     compare: Callable[..., tuple[Value, Estimate]]
     epochs: pd.DataFrame | None = None
-    margin: float = EQUAL[1]
+    margin: float = tables.EQUAL[1]
     asked: bool = False  # whether the margin entered
 
     @cached_property
     def rows(self) -> dict[str, SimpleNamespace]:
         """The rows of the models by name."""
-        return namespace(self.models)
+        return tables.namespace(self.models)
 
     def others(self, *models: str) -> list[str]:
         """All models but these."""
         return [name for name in self.models.index if name not in models]
 
-    def known(self, column: str, models: Sequence[str] = ()) -> bool:
-        """Whether each of `models`, or all, have a number."""
-        there = self.models.get(column)
-        return there is not None and bool(there[list(models) or there.index].notna().all())
+    def known(self, column: str) -> bool:
+        """Whether all models have a number."""
+        return column in self.models and bool(self.models[column].notna().all())
 
     def top(self, column: str, *without: str, lowest: bool = False) -> SimpleNamespace:
         """The row with the highest or lowest value of all models but some."""
-        return top(self.models.loc[self.others(*without)], column, lowest=lowest)
+        return tables.top(self.models.loc[self.others(*without)], column, lowest=lowest)
+
+    def lead(self, first: str, second: str, measure: str = "test_accuracy") -> Value:
+        """By how much the first exceeds the second."""
+        return self.compare(first, second, measure)[0]
 
     def ahead(
         self, pairs: Iterable[tuple[str, str]], measure: str = "test_accuracy", **holm: bool
@@ -176,10 +172,10 @@ class Tables:
         one, other = self.models[column][first], self.models[column][second]
         return True if one.low > other.high else False if one.high < other.low else None
 
-    def count(self, number: float, column: str) -> Value:
-        """A number that rests on this column of all models."""
-        return value(number, self.models[column])
+    def counts(self, column: str, **numbers: float) -> dict[str, Value]:
+        """Numbers that rest on this column of all models."""
+        return {name: value(number, self.models[column]) for name, number in numbers.items()}
 
-    def say(self, template: str, **values: object) -> Sentence:
-        """A sentence in which the rows of the models stand by name, beside `values`."""
-        return Sentence(template, {**self.rows, **values})
+    def say(self, name: str, **values: object) -> Sentence:
+        """A sentence of `evidence.csv`, in which the models' rows stand by name beside `values`."""
+        return Sentence(EVIDENCE[name], {**self.rows, **values})
