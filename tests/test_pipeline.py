@@ -226,10 +226,6 @@ def test_a_release_needs_a_clean_checkout_and_its_pdf(tmp_path, monkeypatch):
         monkeypatch.setattr(make_report, "git", lambda *_, status=status: status)
         with pytest.raises(UserError, match="without uncommitted changes"):
             make_report.check_release(wanted)
-
-    def fail():
-        raise make_report.PdfUnavailableError("no PDF can be made")
-
-    monkeypatch.setattr(make_report, "import_weasyprint", fail)
+    monkeypatch.setattr(make_report, "why_no_pdf", lambda: "no PDF can be made")
     with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
         make_report.check_release(wanted)

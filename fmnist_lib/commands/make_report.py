@@ -21,7 +21,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.report import files
 from fmnist_lib.report.data_files import data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
-from fmnist_lib.report.page import PdfUnavailableError, import_weasyprint, write_report
+from fmnist_lib.report.page import why_no_pdf, write_report
 from fmnist_lib.results.load import as_recorded, load_results
 from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
@@ -135,10 +135,8 @@ def check_release(job: Job) -> None:
             f"release: leaves out {missing[0].name}, released before; allowed: --seeds {seeds} and "
             "more, with the device and precision of the release before"
         )
-    try:
-        import_weasyprint()
-    except PdfUnavailableError as error:
-        raise UserError(f"release: needs its PDF, but {error}") from None
+    if reason := why_no_pdf():
+        raise UserError(f"release: needs its PDF, but {reason}")
     # What an interrupted release has left in report/ is made anew.
     if git("status", "--porcelain", "--", ".", ":(exclude)report") != "":
         raise UserError("release: needs a git checkout without uncommitted changes")
@@ -171,8 +169,8 @@ def measure_missing(job: Job, configs: Sequence[RunConfig]) -> None:
     )
     for cost in costs:
         job.store.write_cost(cost)
-    went = timing({cost.model: cost for cost in costs})
-    if (busy := went["others_percent"] + went["steal_percent"]) > BUSY_PERCENT:
+    busy = timing({cost.model: cost for cost in costs})["busy_percent"]
+    if busy > BUSY_PERCENT:
         tell(
             f"note: others took {busy:.0f} % of the machine while models were timed: their times "
             "are too high; with --force they are measured again"

@@ -21,7 +21,6 @@ from fmnist_lib.errors import FailedError
 from fmnist_lib.runs.store import write_atomically
 
 MARKER = ".fmnist-report"
-MADE_FROM = ".made-from"  # the digest of what a whole report was made from
 SCRATCH = re.compile(r"\.scratch-(\d+)-[a-z0-9_]{8}")
 BUNDLE = "application/vnd.fmnist+json"  # beside an output: its numbers and files, see `show`
 BROUGHT = re.compile(r"(figures/[\w-]+\.(svg|png|csv)|tables/[\w-]+\.csv)", re.ASCII)

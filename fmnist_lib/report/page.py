@@ -18,7 +18,6 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import matplotlib
 import nbformat
@@ -42,29 +41,19 @@ NO_PDF = (
 )
 
 
-class PdfUnavailableError(Exception):
-    """A system library that WeasyPrint needs is missing; the message names what to install."""
-
-
 def write_report(notebooks: Sequence[NotebookNode], folder: Path, **front: object) -> str:
     """Write `index.html` and `report.pdf` into `folder`; return why there is no PDF, else "".
 
     Without WeasyPrint's system libraries the page is written all the same, and an older PDF
     deleted. Raises ReportError as `render_html` does; the folder is then untouched.
     """
-    warning, pdf = "", b""
-    try:
-        import_weasyprint()
-    except PdfUnavailableError as error:
-        warning = str(error)
+    warning = why_no_pdf()
     page = render_html(notebooks, **front, pdf=not warning)
     if not warning:
-        pdf = render_pdf(page)
-    write(folder, "index.html", page.encode())
-    if pdf:
-        write(folder, "report.pdf", pdf)
+        write(folder, "report.pdf", render_pdf(page))
     elif "report.pdf" in ours(folder):
         (folder / "report.pdf").unlink(missing_ok=True)  # it belonged to an older page
+    write(folder, "index.html", page.encode())
     return warning
 
 
@@ -126,30 +115,26 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
 def render_pdf(html: str) -> bytes:
     """Return the page of `render_html` as a tagged PDF (PDF/UA-1).
 
-    No file is read for it but its fonts, and nothing is asked of a network. Raises
-    PdfUnavailableError when a system library is missing.
+    No file is read for it but its fonts, and nothing is asked of a network.
     """
-    weasyprint = import_weasyprint()
-    fonts = weasyprint.text.fonts.FontConfiguration()
-    faces = (TEMPLATES / "fonts.css").read_text(encoding="utf-8")
-    sheet = weasyprint.CSS(string=faces, base_url=f"{FONTS.as_uri()}/", font_config=fonts)
-    embedded = weasyprint.urls.URLFetcher(allowed_protocols={"data"})
-    document = weasyprint.HTML(string=html, url_fetcher=embedded)
+    from weasyprint import CSS, HTML
+    from weasyprint.text.fonts import FontConfiguration
+    from weasyprint.urls import URLFetcher
+
+    fonts, faces = FontConfiguration(), (TEMPLATES / "fonts.css").read_text(encoding="utf-8")
+    sheet = CSS(string=faces, base_url=f"{FONTS.as_uri()}/", font_config=fonts)
+    document = HTML(string=html, url_fetcher=URLFetcher(allowed_protocols={"data"}))
     return document.write_pdf(stylesheets=[sheet], font_config=fonts, pdf_variant="pdf/ua-1")
 
 
-def import_weasyprint() -> ModuleType:
-    """Import WeasyPrint only when it is wanted: this loads the system libraries.
-
-    Raises `PdfUnavailableError` where one of them is missing.
-    """
+def why_no_pdf() -> str:
+    """Return, empty if there is none, which system library WeasyPrint lacks, and what to do."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what our own message says
-            import weasyprint.text.fonts
+            import weasyprint.text.fonts  # noqa: F401  # which loads them all
     except OSError as error:
-        reason = str(error).partition("\n")[0]
-        raise PdfUnavailableError(NO_PDF.format(reason=reason)) from error
-    return weasyprint
+        return NO_PDF.format(reason=str(error).partition("\n")[0])
+    return ""
 
 
 def _gather_code(page: BeautifulSoup, part: Tag) -> None:
