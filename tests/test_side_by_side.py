@@ -84,30 +84,31 @@ def test_runs_take_turns_and_come_out_the_same(configs):
     assert said == {2}
 
 
-def test_a_run_that_fails_or_finds_no_memory_ends_alone(configs, monkeypatch):
-    def refuse(self, model, parts, config):
-        if config.seed == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        side_by_side.SideBySide.__init__(self, model, parts, config)
+def refusing(monkeypatch, error, seeds):
+    """Have runs of these seeds raise an error when they begin."""
 
-    narrow = type("Narrow", (side_by_side.SideBySide,), {"__init__": refuse})
-    monkeypatch.setattr(gpu, "SideBySide", narrow)
+    class Refusing(side_by_side.SideBySide):
+        def __init__(self, model, parts, config):
+            if config.seed in seeds:
+                raise error
+            super().__init__(model, parts, config)
+
+    monkeypatch.setattr(gpu, "SideBySide", Refusing)
+
+
+def test_a_run_that_fails_or_finds_no_memory_ends_alone(configs, monkeypatch):
+    refusing(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"), [1])
     bad = make_config(model="lenet5", learning_rate=1e38, **SHORT)
     outcomes, _ = together([bad, *configs[:3]], jobs=3)
-    assert [type(outcomes[config.name]) for config in (bad, *configs[:3])] == [
-        *(NonFiniteLossError, RunOutput, torch.OutOfMemoryError, RunOutput)
-    ]
+    kinds = [type(outcomes[config.name]) for config in (bad, *configs[:3])]
+    assert kinds == [NonFiniteLossError, RunOutput, torch.OutOfMemoryError, RunOutput]
 
 
 def test_once_nothing_can_be_recorded_no_further_run_begins(configs, monkeypatch):
-    def refuse(self, model, parts, config):
-        raise side_by_side.RecordingError("no")
-
-    broken = type("Broken", (side_by_side.SideBySide,), {"__init__": refuse})
-    monkeypatch.setattr(gpu, "SideBySide", broken)
+    error = side_by_side.RecordingError("no")
+    refusing(monkeypatch, error, [0])  # the others would succeed
     outcomes, _ = together(configs, jobs=2)
-    assert len(outcomes) == len(configs)
-    assert len({id(error) for error in outcomes.values()}) == 1  # that of the first
+    assert outcomes == {config.name: error for config in configs}
 
 
 def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path, monkeypatch):
