@@ -19,11 +19,11 @@ from fmnist_lib.paths import NOTEBOOKS, ROOT
 from fmnist_lib.report.files import BUNDLE
 from fmnist_lib.runs.store import RunStore
 
-NAMES = ("comparison", *MODELS)
+BOOKS = {p.stem: nbformat.read(p, as_version=4) for p in sorted(NOTEBOOKS.glob("*.ipynb"))}
 PARAMETERS = {"profile": "paper", "seeds": "", "records": "", "train": False}
 MOST_LINES = 7  # of code in a cell; a sentence or a caption counts for nothing
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-SAYING = {"say", "show_table", "show_figure"}
+SAYING = {"say", "show_table", "show_figure", "show_tiles"}
 TAGS = {"parameters", "hide-input", "remove", "abstract", "appendix", "references"}
 # What is neither measured nor counted by us: names, sizes, years, the paper's protocol, our rules.
 ALLOWED = re.compile(
@@ -33,9 +33,9 @@ ALLOWED = re.compile(
 )
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=BOOKS)
 def notebook(request):
-    return nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
+    return BOOKS[request.param]
 
 
 def tags_of(cell):
@@ -44,6 +44,10 @@ def tags_of(cell):
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose_of(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def templates(cell):
@@ -69,41 +73,22 @@ def lines_of_code(source):
     return len({t.start[0] for t in tokens if t.type in (tokenize.NAME, tokenize.NUMBER)})
 
 
-def test_there_is_one_for_the_comparison_and_one_a_model():
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(NAMES)
+def test_there_is_one_for_the_comparison_and_one_a_model_and_their_code_is_small():
+    assert {*BOOKS} == {"comparison", *MODELS}
+    cells = [cell for notebook in BOOKS.values() for cell in code_cells(notebook)]
+    assert sum(len(cell.source.splitlines()) for cell in cells) <= 900
 
 
 def test_it_is_clean_and_readable_as_a_file(notebook):
     nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
-    ids = [cell.id for cell in notebook.cells]
-    assert len(set(ids)) == len(ids)
-    for cell in code_cells(notebook):
-        assert cell.outputs == []
-        assert cell.execution_count is None
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     assert all(tags_of(cell) <= TAGS for cell in notebook.cells)
-
-
-def test_it_starts_with_its_only_title(notebook):
-    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert notebook.cells[0].source.startswith("# ")
-    assert len(re.findall("^# ", "\n".join(prose), flags=re.MULTILINE)) == 1
-
-
-def test_cells_are_short_and_define_nothing(notebook):
+    assert len(re.findall("^# ", prose_of(notebook), flags=re.MULTILINE)) == 1
     for cell in code_cells(notebook):
+        assert (cell.outputs, cell.execution_count) == ([], None)
         assert lines_of_code(cell.source) <= MOST_LINES, cell.id
-        for node in ast.walk(ast.parse(cell.source)):
-            assert not isinstance(node, DEFINITIONS), cell.id
-
-
-def test_code_stays_small():
-    """All notebooks together: cells are calls, and what six of them share is one call."""
-    books = [nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in NAMES]
-    assert sum(len(c.source.splitlines()) for b in books for c in code_cells(b)) <= 900
-
-
-def test_parameters_are_the_same_four_with_plain_defaults(notebook):
+        assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(ast.parse(cell.source)))
     (cell,) = [cell for cell in code_cells(notebook) if "parameters" in tags_of(cell)]
     assignments = ast.parse(cell.source).body
     assert {a.targets[0].id: ast.literal_eval(a.value) for a in assignments} == PARAMETERS
@@ -122,26 +107,17 @@ def test_a_number_typed_into_a_sentence_would_be_noticed(text):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_parameters_in_a_table_of_facts_are_those_of_the_model(name):
-    prose = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
-    found = re.findall(r"\| Parameters \|[^|]*\| ([\d,]+) \|", prose)
+    found = re.findall(r"\| Parameters \|[^|]*\| ([\d,]+) \|", prose_of(BOOKS[name]))
     count = sum(p.numel() for p in build_model(name).parameters())
     assert [int(f.replace(",", "")) for f in found] == [count] * len(found)
     assert found or name == "baseline_cnn"
 
 
-def test_references_are_the_same_wherever_they_stand():
-    texts = {}
-    for name in NAMES:
-        for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]:
-            for key, text in re.findall(r'<a id="(ref-.*?)"></a>(.*)', "".join(cell["source"])):
-                assert texts.setdefault(key, text.strip()) == text.strip()
-
-
 def test_sentences_refer_to_no_section_that_a_report_may_lack():
     """A report of one model has the comparison and that model's notebook alone."""
-    texts = {name: (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8") for name in NAMES}
-    there = set(re.findall(r'<a id=\\"(sec-[\w-]+)\\">', texts["comparison"]))
-    wanted = {each for text in texts.values() for each in re.findall(r"\]\(#(sec-[\w-]+)\)", text)}
+    there = set(re.findall(r'<a id="(sec-[\w-]+)">', prose_of(BOOKS["comparison"])))
+    sources = "".join(cell.source for notebook in BOOKS.values() for cell in notebook.cells)
+    wanted = set(re.findall(r"\]\(#(sec-[\w-]+)\)", sources))
     assert wanted
     assert wanted <= there
 
@@ -149,31 +125,36 @@ def test_sentences_refer_to_no_section_that_a_report_may_lack():
 # --- executed ---
 
 
-def numbers_of(name, folder, monkeypatch):
-    """What a notebook shows of the records in a folder, by address; executed in this process."""
+def numbers_of(store, monkeypatch):
+    """What the comparison shows of a store's records, by address; executed in this process."""
     bundles = []
     monkeypatch.setattr("fmnist_lib.report.show.display", lambda data, **_: bundles.append(data))
     space = {}
-    for cell in code_cells(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)):
+    for cell in code_cells(BOOKS["comparison"]):
         exec(cell.source, space)
         if "parameters" in tags_of(cell):
-            space |= {"profile": "smoke", "records": str(folder)}
-    return {at: n for data in bundles for at, n in data.get(BUNDLE, {})["numbers"].items()}
+            space |= {"profile": "smoke", "records": str(store.folder)}
+    return {at: n for data in bundles for at, n in data[BUNDLE]["numbers"].items()}
+
+
+def some_of(store, folder, *models):
+    some = RunStore(folder)
+    for run in store.runs():
+        if run.config.model in models:
+            store.copy(run, some)
+    return some
 
 
 def test_a_number_rests_on_no_run_that_it_does_not_name(smoke_store, tmp_path, monkeypatch):
     """Of a report of two models, whatever rests on these alone reads as in that of all six."""
-    few = RunStore(tmp_path / "records")
-    for run in smoke_store.runs():
-        if run.config.model in ("lenet5", "resnet_mini"):
-            smoke_store.copy(run, few)
+    two = ("lenet5", "resnet_mini")
+    few = some_of(smoke_store, tmp_path, *two)
     for cost in smoke_store.costs():
         few.write_cost(cost)
     there = {*few.names(), *(f"costs/{cost.name}" for cost in few.costs()), "paper", "settings"}
     there |= {f"model:{name}" for name in MODELS}
-    every = numbers_of("comparison", smoke_store.folder, monkeypatch)
-    some = numbers_of("comparison", few.folder, monkeypatch)
-    rows = [at for at in {*every} & {*some} if at.split("/")[1] in ("lenet5", "resnet_mini")]
+    every, some = numbers_of(smoke_store, monkeypatch), numbers_of(few, monkeypatch)
+    rows = [at for at in {*every} & {*some} if at.split("/")[1] in two]
     shared = [at for at in rows if {*every[at]["sources"]} <= there]
     assert len(shared) > 60
     for at in shared:
@@ -181,11 +162,8 @@ def test_a_number_rests_on_no_run_that_it_does_not_name(smoke_store, tmp_path, m
 
 
 def test_a_single_model_can_be_compared(smoke_store, tmp_path, monkeypatch):
-    one = RunStore(tmp_path / "records")
-    for run in smoke_store.runs():
-        if run.config.model == "lenet5":
-            smoke_store.copy(run, one)
-    numbers = numbers_of("comparison", one.folder, monkeypatch)
+    one = some_of(smoke_store, tmp_path, "lenet5")
+    numbers = numbers_of(one, monkeypatch)
     assert numbers["accuracy/lenet5/test_accuracy"]["sources"] == one.names()
     assert numbers["pairs-summary/pairs.total"]["value"] == 0
 
@@ -194,10 +172,7 @@ def test_a_single_model_can_be_compared(smoke_store, tmp_path, monkeypatch):
 def test_the_whole_report_is_made_in_small(smoke_store, tmp_path):
     """From records to page, PDF and files by the command; all notebooks run, every mark is told."""
     folder = tmp_path / "report"
-    command = [sys.executable, "run_all.py", "--profile", "smoke", "--output", str(folder)]
-    told = os.environ | {"FMNIST_RUNS": str(smoke_store.folder)}
-    done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_all("--profile", "smoke", "--output", str(folder), FMNIST_RUNS=str(smoke_store.folder))
     page = BeautifulSoup((folder / "index.html").read_text("utf-8"), "html.parser")
     told = json.loads((folder / "numbers.json").read_text("utf-8"))
     marks = page.select("main .value[data-at]")
@@ -208,7 +183,7 @@ def test_the_whole_report_is_made_in_small(smoke_store, tmp_path):
         assert told["sources"][number["source"]]
     assert "DRAFT" in page.get_text()
     assert not page.select(".failure, .missing")
-    assert {path.stem for path in (folder / "notebooks").glob("*.ipynb")} == set(NAMES)
+    assert {path.stem for path in (folder / "notebooks").glob("*.ipynb")} == {*BOOKS}
     for link in page.select("a[href^='figures/'], a[href^='tables/']"):
         assert (folder / link["href"]).is_file(), link["href"]
     assert PdfReader(folder / "report.pdf").pages
@@ -216,6 +191,8 @@ def test_the_whole_report_is_made_in_small(smoke_store, tmp_path):
     assert told["numbers"]["accuracy/lenet5/test_accuracy"]["text"] in words
 
 
-def run_all(*options):
-    command = [sys.executable, "run_all.py", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def run_all(*options, **variables):
+    command, env = [sys.executable, "run_all.py", *options], os.environ | variables
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -23,7 +23,7 @@ MEASURES = [  # on a card, ours and the paper's
 
 
 def find_weights(results: Results, own: RunStore, released: Path) -> dict[str, Arrays]:
-    """Return the weights of each model's first seed, where there are some its record vouches for.
+    """The weights of each model's first seed, where there are some its record vouches for.
 
     The first seed's, whatever its result: the best by test would promise too much. They come from
     this machine's store, else from the `released` report, whose records hold none.
@@ -39,55 +39,51 @@ def find_weights(results: Results, own: RunStore, released: Path) -> dict[str, A
 
 
 def data_files(results: Results, weights: Mapping[str, Arrays]) -> dict[str, bytes]:
-    """Return flat tables, each model's card and weights, and the README, by path in the report."""
+    """Flat tables, each model's card and weights, and the README, by path in the report."""
     flat = {
         "results.csv": tables.results_csv(results),
-        "tables/table1.csv": tables.table1_csv(results),
-        "tables/table2.csv": tables.table2_csv(results),
+        "tables/table1.csv": tables.table_csv(results, "table1"),
+        "tables/table2.csv": tables.table_csv(results, "table2"),
         "tables/confusion.csv": tables.confusion_csv(results),
     }
     files = {path: tables.to_csv(frame) for path, frame in flat.items()}
     rows = tables.namespace(tables.models_frame(results))
     for model in results.models:
-        digest, run = "", results.of(model)[0]
+        run, digest = results.of(model)[0], ""
         if model in weights:
             content = files[f"models/{model}/{WEIGHTS}"] = encode_arrays(weights[model])
             digest = hashlib.sha256(content).hexdigest()
-        files[f"models/{model}/README.md"] = filled_in(
-            "model_card.md.j2",
-            **{"results": results, "row": rows[model], "measures": MEASURES, "run": run},
-            **{"cost": results.costs.get(model), "kept": results.kept(run), "digest": digest},
-        )
+        told = {"row": rows[model], "cost": results.costs.get(model), "kept": results.kept(run)}
+        told |= {"results": results, "measures": MEASURES, "run": run, "digest": digest}
+        files[f"models/{model}/README.md"] = _filled_in("model_card.md.j2", **told)
     columns: dict[str, dict[str, None]] = {}
-    for path, frame in flat.items():
-        for name in frame:
-            while name not in COLUMNS:  # but for what all columns may have: _std, _low, …
-                name = name.rpartition("_")[0]
-            columns.setdefault(name, {})[Path(path).stem] = None
-    files["README.md"] = filled_in("report_readme.md.j2", results=results, columns=columns)
+    for path, name in ((path, name) for path, frame in flat.items() for name in frame):
+        while name not in COLUMNS:  # but for what all columns may have: _std, _low, …
+            name = name.rpartition("_")[0]
+        columns.setdefault(name, {})[Path(path).stem] = None
+    files["README.md"] = _filled_in("report_readme.md.j2", results=results, columns=columns)
     return files
 
 
-def filled_in(template: str, **values: object) -> bytes:
-    """Return a Markdown template with its values; raises jinja2's error for one it lacks."""
+def _filled_in(template: str, **values: object) -> bytes:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    helpers = {"shown": shown, "literal": literal, "heading": heading, "column": column}
-    environment.filters |= helpers
+    environment.filters |= {"shown": shown, "literal": literal}
+    environment.filters |= {"heading": heading, "column": column}
     return environment.get_template(template).render(values).encode()
 
 
 def shown(number: float | None, name: str) -> str:
-    """Return a number in the format of its column, with its standard deviation where it has one."""
+    """A number in the format of its column, with its standard deviation where it has one."""
     spec, spread = column(name).format, getattr(number, "std", nan)
     text = "–" if number is None or isnan(number) else f"{number:{spec}}"
     return text if isnan(spread) else f"{text} ± {spread:{spec}}"
 
 
 def literal(text: str) -> str:
-    """Return a string from outside, such as a record's, as code: whatever it holds, it is shown."""
+    """A string from outside, such as a record's, as code: whatever it holds, it is shown."""
     return f"`{' '.join(re.sub('[`|]', ' ', text).split())}`"

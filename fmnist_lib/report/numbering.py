@@ -23,15 +23,13 @@ def number_sections(page: BeautifulSoup) -> dict[str, str]:
         title.decompose()  # the page has its own for these parts
     labels: dict[str, str] = {}
     for part, word in (("body", "Section"), ("appendix", "Appendix")):
-        counts: list[int] = []
-        chapter = "sec"
+        counts, chapter = [], "sec"
         for heading in page.find(id=part).find_all(HEADINGS):
-            level = int(heading.name[1]) - (part == "appendix")
-            level = min(max(level, 1), len(counts) + 1)  # a level left out is not counted
-            counts = counts[:level] if level <= len(counts) else [*counts, 0]
+            level = max(1, int(heading.name[1]) - (part == "appendix"))
+            counts = [*counts, *[0] * level][:level]
             counts[-1] += 1
-            first = chr(ord("A") + counts[0] - 1) if part == "appendix" else str(counts[0])
-            number = ".".join([first, *map(str, counts[1:])])
+            first = chr(ord("A") + counts[0] - 1) if part == "appendix" else counts[0]
+            number = ".".join(map(str, [first, *counts[1:]]))
             name = _name_heading(heading, "sec" if level == 1 else chapter, labels)
             chapter = name if level == 1 else chapter
             labels[name] = f"{word}\u00a0{number}"
@@ -97,8 +95,8 @@ def number_references(page: BeautifulSoup) -> dict[str, str]:
 def resolve_links(page: BeautifulSoup, labels: dict[str, str], *, forgiving: bool) -> None:
     """Give every link within the page that has no text the label of its target.
 
-    Raises ReportError for an id that is there twice and, unless `forgiving`, for links to nothing;
-    else these are marked in the page.
+    Raises ReportError for an id that is there twice and for links to nothing, unless `forgiving`:
+    then these are marked in the page.
     """
     ids = Counter(element["id"] for element in page.find_all(id=True))
     if twice := [name for name, times in ids.items() if times > 1]:
@@ -108,9 +106,7 @@ def resolve_links(page: BeautifulSoup, labels: dict[str, str], *, forgiving: boo
         name = link["href"][1:]
         if name not in ids:
             missing.append(f"#{name}")
-            link.replace_with(
-                page.new_tag("span", attrs={"class": "missing"}, string=f"[missing: {name}]")
-            )
+            link.name, link.attrs, link.string = "span", {"class": "missing"}, f"[missing: {name}]"
         elif not link.get_text(strip=True):
             link.string = labels.get(name, name)
     if missing and not forgiving:
