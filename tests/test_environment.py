@@ -51,8 +51,15 @@ def project(monkeypatch):
     environment.git.cache_clear()
 
 
-def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, own, project, monkeypatch):
-    head = run_git(own, "rev-parse", "HEAD")
+@pytest.mark.parametrize("hook", [False, True])
+def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, own, project, monkeypatch, hook):
+    head, other = run_git(own, "rev-parse", "HEAD"), tmp_path / "other"
+    if hook:  # which tells git of a repository of its own
+        run_git(tmp_path, "clone", "-q", own, other)
+        run_git(other, "commit", "-q", "--allow-empty", "-m", "second")
+        of_git = {"DIR": "", "COMMON_DIR": "", "INDEX_FILE": "index", "OBJECT_DIRECTORY": "objects"}
+        for name, path in {**of_git, "WORK_TREE": "..", "PREFIX": "x", "NAMESPACE": "x"}.items():
+            monkeypatch.setenv(f"GIT_{name}", str(other / ".git" / path))
     (tmp_path / "link").symlink_to(own)
     inside = own / "vendor" / "project"
     inside.mkdir(parents=True)
@@ -65,27 +72,6 @@ def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, own, project,
     assert project(tmp_path / "empty")[0] is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert project(own) == (None, None)  # there is no git
-
-
-def test_what_a_hook_says_of_its_repository_is_not_said_of_ours(
-    tmp_path, own, project, monkeypatch
-):
-    tarball, other = tmp_path / "tarball", tmp_path / "other"
-    tarball.mkdir()
-    run_git(tmp_path, "clone", "-q", own, other)
-    run_git(other, "commit", "-q", "--allow-empty", "-m", "second")
-    for name, value in {
-        "GIT_DIR": other / ".git",
-        "GIT_WORK_TREE": other,
-        "GIT_INDEX_FILE": other / ".git" / "index",
-        "GIT_OBJECT_DIRECTORY": other / ".git" / "objects",
-        "GIT_COMMON_DIR": other / ".git",
-        "GIT_NAMESPACE": "x",
-        "GIT_PREFIX": "x/",
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    assert project(own) == (run_git(own, "rev-parse", "HEAD"), False)
-    assert project(tarball) == (None, None)
 
 
 @pytest.mark.parametrize(
