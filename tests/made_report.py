@@ -17,7 +17,7 @@ from fmnist_lib.claims.verdicts import Sentence
 from fmnist_lib.report import show
 from fmnist_lib.report.files import collect, numbers_json, write
 from fmnist_lib.report.page import write_report
-from fmnist_lib.results.value import Value, framed, reported, setting, value
+from fmnist_lib.results.value import Value, framed, reported, setting
 
 MODELS = {
     "lenet5": ("LeNet-5", 89.20, 61_706),
@@ -79,8 +79,8 @@ def frame():
             "title": title,
             "test_accuracy": mean(accuracy, model),
             "test_accuracy_paper": reported(89.07),
-            "difference": value(accuracy - 89.07, *runs_of(model), "paper"),
-            "parameters": value(parameters, f"model:{model}"),
+            "difference": Value(accuracy - 89.07, *runs_of(model), "paper"),
+            "parameters": Value(parameters, f"model:{model}"),
             "train_seconds": Value(4.2, [f"costs/{model}-7ef21c82adc7"], low=4, high=5.5),
         }
         for model, (title, accuracy, parameters) in MODELS.items()

@@ -60,38 +60,35 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
     `predicted` may be a dict by rule's name. `probability`, if given, is that of the predicted
     class. Options: `stops`, `environment`, and settings of the config.
     """
-    probability = options.pop("probability", None)
-    environment = options.pop("environment", ENVIRONMENT)
-    stops = options.pop("stops", (Stop(),))
-    config = make_config(model=model, seed=seed, stops=stops, **options)
+    probability, environment = (
+        options.pop("probability", 0.5),
+        options.pop("environment", ENVIRONMENT),
+    )
+    config = make_config(model=model, seed=seed, stops=options.pop("stops", (Stop(),)), **options)
     true = labels(config.test_images)
-    by_rule = predicted if isinstance(predicted, dict) else {}
     predictions, best = {}, {}
     for rule in config.rules:
-        found = by_rule.get(rule.name, true if predicted is None else predicted)
-        arrays = {
-            "predicted": np.asarray(found).astype(np.uint8),
-            "probability": np.full(len(true), 0.5) if probability is None else probability,
-            "probability_of_true": np.full(len(true), 0.25),
-        }
+        found = predicted[rule.name] if isinstance(predicted, dict) else predicted
+        found = np.asarray(true if found is None else found).astype(np.uint8)
         predictions[rule.name] = {
-            name: np.asarray(array) if name == "predicted" else np.asarray(array, np.float16)
-            for name, array in arrays.items()
+            "predicted": found,
+            "probability": np.broadcast_to(probability, len(true)).astype(np.float16),
+            "probability_of_true": np.full(len(true), 0.25, np.float16),
         }
-        best[follow(rule, losses)[0]] = 100.0 * int((arrays["predicted"] == true).sum()) / len(true)
+        best[follow(rule, losses)[0]] = 100.0 * int((found == true).sum()) / len(true)
     history = [make_epoch(n, loss, best.get(n, 70.0 + n)) for n, loss in enumerate(losses, start=1)]
+    stops = {rule.name: keep(rule, history, true, predictions[rule.name]) for rule in config.rules}
+    parameters = PARAMETERS.get(model, 10_000)
     record = RunRecord(
         name=config.name,
         key=config.key,
         config=config,
-        parameters=PARAMETERS.get(model, 10_000),
-        macs=7 * PARAMETERS.get(model, 10_000),
-        checkpoint_bytes=4 * PARAMETERS.get(model, 10_000),
+        parameters=parameters,
+        macs=7 * parameters,
+        checkpoint_bytes=4 * parameters,
         peak_memory_mib=None,
         history=history,
-        stops={
-            rule.name: keep(rule, history, true, predictions[rule.name]) for rule in config.rules
-        },
+        stops=stops,
         environment=environment,
         result_digest="",
     )
@@ -185,24 +182,16 @@ def make_turn(seconds, ruler=30.0, *, others=0.0, steal=0.0):
     )
 
 
-def make_cost(
-    config, *, blocks=(9.0, 10.0, 11.0), turns=(), finished=ENVIRONMENT.finished, name=""
-):
-    """Times of `config`'s model: training blocks in seconds, the rest chosen to be told apart.
-
-    With `turns` it is a record of those, without blocks.
-    """
+def make_cost(config, *, blocks=(9.0, 10.0, 11.0), turns=None, finished="", name=""):
+    """Times of `config`'s model, by default of turns whose quieter half trained for `blocks`."""
+    loud = [make_turn(99.0, 99.0)] * len(blocks)
     return CostRecord(
         name=name or cost_name(config),
         model=config.model,
         config=config,
-        busy_percent=0.0,
         block_images=10_048,
-        turns=list(turns),
-        train_seconds_blocks=[] if turns else list(blocks),
+        turns=[*map(make_turn, blocks), *loud] if turns is None else turns,
         scaled_to_images=60_000,
         inference_images=config.test_images or 10_000,
-        inference_ms_passes=[] if turns else [400.0, 600.0],
-        latency_ms=[] if turns else [float(n) for n in range(1, 12)],
-        environment=ENVIRONMENT.model_copy(update={"finished": finished}),
+        environment=ENVIRONMENT.model_copy(update={"finished": finished or ENVIRONMENT.finished}),
     )

@@ -1,4 +1,4 @@
-"""Numbers that know what they rest on: through arithmetic, frames, files and copies."""
+"""Numbers that know what they rest on, through arithmetic, frames and copies; the catalogue."""
 
 import copy
 import json
@@ -11,28 +11,24 @@ import pandas as pd
 import pytest
 
 from fmnist_lib.results.columns import COLUMNS, column, heading
-from fmnist_lib.results.value import Value, mean, reported, setting, sources_of, value
+from fmnist_lib.results.value import Value, reported, setting
 
 A = Value(6.0, ("a", "both"), std=1, low=5, high=7, parts={"seed 0": 5.5, "seed 1": 6.5})
-B = Value(-4.0, ("both", "b"))
-OPERATIONS = (operator.add, operator.sub, operator.mul, operator.truediv)
+B = Value(-4.0, "both", "b")
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv"])
 @pytest.mark.parametrize("other", [B, 2, 0.5, True, np.float64(3)])
-def test_arithmetic_is_floats_and_joins_the_sources(operation, other):
+def test_arithmetic_is_floats_and_joins_the_sources(name, other):
+    operation = getattr(operator, name)
     found = operation(A, other)
     assert found == operation(6.0, float(other))
     assert found.sources == ("a", "both", *(["b"] if other is B else []))
     assert isnan(found.std)
     assert not found.parts
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("other", [2, 0.5, True])
-def test_a_bare_number_may_stand_in_front(operation, other):
-    found = operation(other, A)
-    assert (found, found.sources) == (operation(float(other), 6.0), ("a", "both"))
+    if type(other) in (int, float):
+        found = operation(other, A)
+        assert (found, found.sources) == (operation(other, 6.0), ("a", "both"))
 
 
 def test_what_python_does_with_numbers_keeps_the_sources():
@@ -40,32 +36,24 @@ def test_what_python_does_with_numbers_keeps_the_sources():
     assert [abs(B), -B, round(B), round(A / 7, 2)] == [4, 4, -4, 0.86]
     assert {each.sources for each in (abs(B), -B, round(B), round(B, 2))} == {("both", "b")}
     assert max(A, B) is A
-    assert sorted([A, B])[0] is B
-    assert {6.0: "found"}[A] == "found"
     assert f"{A:.1f}" == "6.0"
     assert A.__add__("text") is NotImplemented
 
 
-def test_derived_numbers_rest_on_all_that_they_are_derived_from():
-    assert value(2, A, [B, ["x"]], "y", 7).sources == ("a", "both", "b", "x", "y")
-    assert (mean([A, B]), mean(iter([A, B])).sources) == (1.0, ("a", "both", "b"))
-    assert isnan(mean([]))
+def test_numbers_rest_on_all_that_they_are_of():
+    assert Value(2, A, [B, ["x"]], "y", 7).sources == ("a", "both", "b", "x", "y")
     assert (reported(3, 1).sources, reported(3, 1).std) == (("paper",), 1)
     assert setting(0.3).sources == ("settings",)
-    assert sources_of(1.0, "one") == ("one",)
-    assert Value(1, "one").sources == ("one",)
 
 
 def test_a_scaled_number_keeps_its_spread():
-    found = A.scaled(Value(10, ("model:x",)))
+    found = A.scaled(Value(10, "model:x"))
     assert (found, found.std, found.interval) == (60, 10, (50, 70))
     assert found.parts == {"seed 0": 55, "seed 1": 65}
     assert found.sources == ("a", "both", "model:x")
 
 
-@pytest.mark.parametrize(
-    "through", [copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))]
-)
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
 def test_copies_are_whole(through):
     found = through(A)
     assert type(found) is Value
@@ -83,8 +71,7 @@ def test_frames_of_objects_keep_values():
 
 
 def test_the_catalogue_describes_each_column_and_its_relatives():
-    for name, described in COLUMNS.items():
-        assert name == described.name
+    for described in COLUMNS.values():
         assert described.heading
         assert described.meaning
         assert format(1.5, described.format) or not described.format

@@ -35,7 +35,7 @@ from fmnist_lib.claims.verdicts import (
 from fmnist_lib.models import MODELS
 from fmnist_lib.results.statistics import Estimate, estimate
 from fmnist_lib.results.tables import EQUAL
-from fmnist_lib.results.value import value
+from fmnist_lib.results.value import Value
 
 MARGINS = {"test_accuracy": EQUAL, "train_seconds": (2.5, 5.0, 10.0)}
 """In points, in percent; 5 % is the paper's largest spread of times over epochs."""
@@ -163,7 +163,7 @@ def _evidence(effects: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sen
     texts, values = [], {}
     for at, (c, found) in enumerate(effects.items()):
         own = runs[runs.model.isin([c.model, c.rival]) & runs.variant.isin([c.variant, "paper"])]
-        values[f"effect{at}"] = value(found.effect, [*own.name], **found.interval._asdict())
+        values[f"effect{at}"] = Value(found.effect, [*own.name], **found.interval._asdict())
         beside = f" beyond {MODELS[c.rival].title}" if c.rival else ""
         texts.append(f"{c.variant}{beside} {{effect{at}:+.2f}} ({{effect{at}.interval:+.2f}})")
     return Sentence(f"Effects: {'; '.join(texts)}.", values)

@@ -15,7 +15,7 @@ from fmnist_lib.results import statistics, tables
 from fmnist_lib.results.columns import heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.statistics import Estimate
-from fmnist_lib.results.value import PAPER, SETTINGS, Value, setting, sources_of, value
+from fmnist_lib.results.value import PAPER, SETTINGS, Value, setting, sources_of
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
@@ -108,7 +108,7 @@ def tally(judged: pd.DataFrame) -> SimpleNamespace:
     """
     sources = sources_of(_sources(sentence.values) for sentence in judged.evidence)
     counts = {
-        each.name.lower(): value((judged.outcome == each).sum(), sources or SETTINGS)
+        each.name.lower(): Value((judged.outcome == each).sum(), sources or SETTINGS)
         for each in Outcome
     }
     return SimpleNamespace(total=setting(len(judged)), **counts)
@@ -137,14 +137,14 @@ def agreement(results: Results) -> SimpleNamespace:
             expected = tables.next_run(ours)
             near, known = expected.low <= theirs <= expected.high, len(ours.parts) > 1
             inside = "yes" if near else "no" if known else "–"
-            rows.append([row.title, heading(measure), value(ours, ours), theirs, expected, inside])
+            rows.append([row.title, heading(measure), Value(ours, ours), theirs, expected, inside])
     columns = ["title", "measure", "ours", "paper", "next_run", "inside"]
     apart = models.difference.astype(float).abs()
     return SimpleNamespace(
         rows=pd.DataFrame(rows, columns=columns, dtype=object),
         rho=statistics.rank_correlation(models.test_accuracy, models.test_accuracy_paper)[0],
         limit=setting(AGREEMENT_POINTS),
-        within=value(int((apart <= AGREEMENT_POINTS).sum()), *models.difference),
-        models=value(len(models), *models.difference),
+        within=Value(int((apart <= AGREEMENT_POINTS).sum()), *models.difference),
+        models=Value(len(models), *models.difference),
         farthest=tables.namespace(models)[apart.idxmax()],
     )

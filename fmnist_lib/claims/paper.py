@@ -9,7 +9,7 @@ from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
-from fmnist_lib.results.value import PAPER, Value, framed, reported, value
+from fmnist_lib.results.value import PAPER, Value, framed, reported
 from fmnist_lib.runs.config import TEST_IMAGES
 
 
@@ -19,21 +19,21 @@ def implied_parameters(model: str) -> tuple[Value, Value]:
     The count is the train time of an epoch over the train time per parameter; each is known to
     half a unit of its last printed digit.
     """
-    row = tables.printed()["models"][model]
-    seconds = _printed_as(row["train_seconds"][0])
-    micros = _printed_as(row["train_time_per_parameter"])
+    row = tables.in_paper()[model]
+    seconds = _printed_as(row["train_seconds"])
+    micros = _printed_as(row["train_us_per_parameter"])
     least = math.ceil(seconds[0] / micros[1] * 1_000_000)
     return reported(least), reported(math.floor(seconds[1] / micros[0] * 1_000_000))
 
 
 def parameters_of(model: str, **options: object) -> Value:
     """Return how many weights a model has, with other options than the paper's if there are any."""
-    return value(count_parameters(build_model(model, **options)), f"model:{model}")
+    return Value(count_parameters(build_model(model, **options)), f"model:{model}")
 
 
 def _printed_as(number: float) -> tuple[Decimal, Decimal]:
     """Return which numbers print so. No time in Table 2 ends in a zero after the point."""
-    exact = Decimal(str(number))
+    exact = Decimal(f"{number:g}")
     half = Decimal(5).scaleb(exact.as_tuple().exponent - 1)
     return exact - half, exact + half
 

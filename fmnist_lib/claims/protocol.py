@@ -25,7 +25,7 @@ from fmnist_lib.claims.verdicts import (
     opposite,
 )
 from fmnist_lib.results.statistics import Estimate, estimate, rank_correlation
-from fmnist_lib.results.value import Value, mean, setting
+from fmnist_lib.results.value import Value, setting
 
 ABOUT_A_TENTH = (0.05, 0.15)  # what rounds to one tenth
 TO_REACH = 90.0  # percent, C5
@@ -271,4 +271,4 @@ def two_soonest(m: Tables) -> Verdict:
     each = above([_later([other], one) for one in pair for other in others], EPOCH_MARGIN)
     together = above([_later(others, one) for one in pair], EPOCH_MARGIN, one_breaks=True)
     answer = False if False in together else all_of(each) or None
-    return answer, m.say("C20", others=mean(m.models.best_epoch[rest]))
+    return answer, m.say("C20", others=sum(m.models.best_epoch[rest]) / len(rest))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import ALPHA, Estimate, holm
-from fmnist_lib.results.value import Value, value
+from fmnist_lib.results.value import Value
 
 Answer = bool | None  # None is unknown
 
@@ -94,9 +94,8 @@ def opposite(answer: Answer) -> Answer:
 
 def outcome_of(answer: Answer | Outcome) -> Outcome:
     """The outcome that goes with an answer; an outcome stays."""
-    if isinstance(answer, Outcome):
-        return answer
-    return {True: Outcome.HOLDS, False: Outcome.FAILS, None: Outcome.UNDECIDED}[answer]
+    outcomes = {True: Outcome.HOLDS, False: Outcome.FAILS, None: Outcome.UNDECIDED}
+    return outcomes.get(answer, answer)
 
 
 def above(
@@ -174,7 +173,7 @@ class Tables:
 
     def counts(self, column: str, **numbers: float) -> dict[str, Value]:
         """Numbers that rest on this column of all models."""
-        return {name: value(number, self.models[column]) for name, number in numbers.items()}
+        return {name: Value(number, self.models[column]) for name, number in numbers.items()}
 
     def say(self, name: str, **values: object) -> Sentence:
         """A sentence of `evidence.csv`, in which the models' rows stand by name beside `values`."""

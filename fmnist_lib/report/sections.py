@@ -14,7 +14,7 @@ from fmnist_lib.report.show import say, show_figure, show_table
 from fmnist_lib.results import classes, tables, times
 from fmnist_lib.results.load import Results, names_of
 from fmnist_lib.results.statistics import rank_correlation
-from fmnist_lib.results.value import Value, setting, value
+from fmnist_lib.results.value import Value, setting
 
 COSTS = ["parameters", "macs", "train_seconds"]
 MISTAKES = 6  # kinds of mistake that a model's section shows
@@ -71,11 +71,8 @@ def mistakes(results: Results, own: SimpleNamespace) -> None:
     pairs = classes.most_confused(results, model, MISTAKES)
     if pairs.empty:
         return
-    sure = [
-        classes.surest_mistakes(results, model, row.true, row.predicted, 1).assign(**row)
-        for _, row in pairs[["true", "predicted"]].iterrows()
-    ]
-    sure = pd.concat(sure, ignore_index=True)  # of the first run, which may lack some
+    columns = ["index", "probability", "probability_of_true", "true", "predicted"]
+    sure = pairs.dropna()[columns]  # of the first run, which may lack some
     scores = classes.class_scores(results)
     best, *_, worst = tables.ranked(scores[scores.model == model], "f1")
     say(
@@ -113,9 +110,9 @@ def study(results: Results) -> SimpleNamespace:
     config = results.runs[0].config
     settings = ("learning_rate", "batch_size", "max_epochs")
     return SimpleNamespace(
-        runs=value(len(names), names),
-        seeds=value(max(len(results.of(model)) for model in results.models), names),
-        hours=value(seconds / 3600, names),
+        runs=Value(len(names), names),
+        seeds=Value(max(len(results.of(model)) for model in results.models), names),
+        hours=Value(seconds / 3600, names),
         first=min(ended),
         last=max(ended),
         config=SimpleNamespace(**{s: setting(getattr(config, s)) for s in settings}),
@@ -125,7 +122,7 @@ def study(results: Results) -> SimpleNamespace:
 def everyone(models: pd.DataFrame) -> dict[str, SimpleNamespace]:
     """Each of the six by name, for sentences; one without runs here has nothing but dashes."""
     known = tables.namespace(models)
-    nothing = dict.fromkeys(models.columns, value(np.nan))
+    nothing = dict.fromkeys(models.columns, Value(np.nan))
     return {name: known.get(name) or SimpleNamespace(**nothing, name=name) for name in MODELS}
 
 
@@ -148,14 +145,14 @@ def tied(pairs: pd.DataFrame, title: str) -> list[str]:
 def pairs_told_apart(results: Results, pairs: pd.DataFrame) -> SimpleNamespace:
     """How many pairs of models there are, and how many differ in accuracy."""
     names, differ = names_of(results.runs), (pairs.differs == "yes").sum()
-    return SimpleNamespace(total=value(len(pairs), names), differ=value(differ, names))
+    return SimpleNamespace(total=Value(len(pairs), names), differ=Value(differ, names))
 
 
 def paper_over_ours(models: pd.DataFrame) -> tuple[Value, Value]:
     """The paper's time of an epoch over ours: the least and the most of the models."""
     ratios = models.train_seconds_paper.astype(float) / models.train_seconds.astype(float)
     sources = [*models.train_seconds, *models.train_seconds_paper]
-    return value(ratios.min(), sources), value(ratios.max(), sources)
+    return Value(ratios.min(), sources), Value(ratios.max(), sources)
 
 
 def rank(models: pd.DataFrame, first: str, second: str) -> Value:
@@ -184,8 +181,8 @@ def extremes(scores: pd.DataFrame) -> tuple[SimpleNamespace, SimpleNamespace]:
     found = [
         SimpleNamespace(
             title=name,
-            low=value(f1[name].min(), *scores.f1),
-            high=value(f1[name].max(), *scores.f1),
+            low=Value(f1[name].min(), *scores.f1),
+            high=Value(f1[name].max(), *scores.f1),
             always=bool((f1.idxmin(axis=1) == name).all()),
         )
         for name in (f1.mean().idxmin(), f1.mean().idxmax())

@@ -7,10 +7,11 @@ import pandas as pd
 
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.results.load import Results, names_of, over_runs, tested_on
-from fmnist_lib.results.value import framed, value
+from fmnist_lib.results.value import Value, framed
 from fmnist_lib.runs.record import RunRecord
 
 BINS = 15
+SHOWN = ["index", "probability", "probability_of_true"]  # of an image
 
 
 def _counts(results: Results, model: str) -> np.ndarray:
@@ -18,12 +19,13 @@ def _counts(results: Results, model: str) -> np.ndarray:
     return np.array([results.kept(run).confusion for run in results.of(model)])
 
 
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return 100 * part / np.maximum(whole, 1)  # 0 of 0 is 0
+
+
 def confusion(results: Results, model: str) -> pd.DataFrame:
-    """Counts of test images (rows: true class, columns: predicted), summed over the runs."""
-    names = names_of(results.of(model))
-    cells = [[value(n, names) for n in row] for row in _counts(results, model).sum(axis=0)]
-    rows, columns = (pd.Index(CLASS_NAMES, name=name) for name in ("true", "predicted"))
-    return pd.DataFrame(cells, rows, columns, dtype=object)
+    """Counts of test images (rows: true class, columns: predicted), plain, summed over the runs."""
+    return pd.DataFrame(_counts(results, model).sum(axis=0), CLASS_NAMES, CLASS_NAMES)
 
 
 def class_scores(results: Results) -> pd.DataFrame:
@@ -34,11 +36,7 @@ def class_scores(results: Results) -> pd.DataFrame:
     rows = []
     for model in results.models:
         runs, counts = results.of(model), _counts(results, model)
-        right, true, taken = (
-            counts.diagonal(axis1=1, axis2=2),
-            counts.sum(axis=2),
-            counts.sum(axis=1),
-        )
+        right, true, taken = np.einsum("rcc->rc", counts), counts.sum(axis=2), counts.sum(axis=1)
         others = true.sum(axis=1, keepdims=True) - true
         scores = {
             "class_precision": _percent(right, taken),
@@ -48,52 +46,33 @@ def class_scores(results: Results) -> pd.DataFrame:
         }
         for place, name in enumerate(CLASS_NAMES):
             row = {score: over_runs(runs, by_run[:, place]) for score, by_run in scores.items()}
-            support = value(true[0, place], names_of(runs[:1]))
+            support = Value(true[0, place], runs[0].name)
             rows.append({"model": model, "class": name, **row, "support": support})
     return pd.DataFrame(rows, dtype=object)
 
 
-def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return 100 * part / np.maximum(whole, 1)  # 0 of 0 is 0
+def most_confused(results: Results, model: str, k: int) -> pd.DataFrame:
+    """The `k` most frequent mistakes, and the image that the first run is surest about in each.
 
-
-def most_confused(results: Results, model: str, k: int = 5) -> pd.DataFrame:
-    """The `k` most frequent mistakes: true, predicted, count (all runs), share of the class.
-
-    Ties stand in the order of the classes; fewer rows where fewer kinds of mistakes were made.
+    Columns: true, predicted, share (percent of the class); index (among the run's test images),
+    probability, probability_of_true, which are NaN where the first run made no such mistake. Ties
+    stand in the order of the classes; fewer rows where fewer kinds of mistakes were made.
     """
-    runs, counts = results.of(model), _counts(results, model)
+    runs, counts, rows = results.of(model), _counts(results, model), []
     shares = _percent(counts, counts.sum(axis=2, keepdims=True))
     mistakes = counts.sum(axis=0) * ~np.eye(len(CLASS_NAMES), dtype=bool)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:k]
-    rows = [
-        {
-            **{"true": CLASS_NAMES[true], "predicted": CLASS_NAMES[taken]},
-            "count": value(mistakes[true, taken], names_of(runs)),
-            "share": over_runs(runs, shares[:, true, taken]),
-        }
-        for true, taken in zip(*np.unravel_index(order, mistakes.shape), strict=True)
-        if mistakes[true, taken]
-    ]
-    return pd.DataFrame(rows, columns=["true", "predicted", "count", "share"], dtype=object)
-
-
-def surest_mistakes(
-    results: Results, model: str, true: str, predicted: str, k: int = 5
-) -> pd.DataFrame:
-    """The `k` images of class `true` that the first run is surest to be `predicted`.
-
-    Columns: index (among the test images of the run), probability, probability_of_true.
-    """
-    run = results.of(model)[0]
-    found = results.predictions(run)
-    taken = found["predicted"] == CLASS_NAMES.index(predicted)
-    places = np.flatnonzero(taken & (found["true"] == CLASS_NAMES.index(true)))
-    surest = places[np.argsort(-found["probability"][places], kind="stable")][:k]
-    columns = {"index": np.arange(len(taken)), **found}
-    names = ["index", "probability", "probability_of_true"]
-    rows = [{name: value(columns[name][place], run.name) for name in names} for place in surest]
-    return pd.DataFrame(rows, columns=names, dtype=object)
+    first = pd.DataFrame(results.predictions(runs[0])).rename_axis("index").reset_index()
+    for true, taken in zip(*np.unravel_index(order, mistakes.shape), strict=True):
+        if mistakes[true, taken]:
+            row = {"true": CLASS_NAMES[true], "predicted": CLASS_NAMES[taken]}
+            row["share"] = over_runs(runs, shares[:, true, taken])
+            own = first[(first.true == true) & (first.predicted == taken)]
+            if len(own):
+                surest = own.iloc[np.argmax(own["probability"])]
+                row |= {name: Value(surest[name], runs[0].name) for name in SHOWN}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["true", "predicted", "share", *SHOWN], dtype=object)
 
 
 def images_at(results: Results, model: str, indices: Iterable[float]) -> np.ndarray:
@@ -108,19 +87,18 @@ def unanimous(results: Results) -> pd.DataFrame:
     Columns: index, true, predicted, probability (mean over the runs).
     """
     runs = [run for model in results.models for run in results.of(model)]
-    found = [results.predictions(run) for run in runs]
+    found, names = [results.predictions(run) for run in runs], names_of(runs)
     predicted, true = np.array([each["predicted"] for each in found]), found[0]["true"]
     sure = np.mean([each["probability"] for each in found], axis=0, dtype=float)
     same = np.flatnonzero((predicted == predicted[0]).all(axis=0) & (predicted[0] != true))
-    rows = [
-        {
-            **{"index": value(place, names_of(runs)), "true": CLASS_NAMES[true[place]]},
-            "predicted": CLASS_NAMES[predicted[0, place]],
-            "probability": value(sure[place], names_of(runs)),
-        }
-        for place in same[np.argsort(-sure[same], kind="stable")]
-    ]
-    return pd.DataFrame(rows, columns=["index", "true", "predicted", "probability"], dtype=object)
+    same = same[np.argsort(-sure[same], kind="stable")]
+    columns = {
+        "index": [Value(place, names) for place in same],
+        "true": [CLASS_NAMES[label] for label in true[same]],
+        "predicted": [CLASS_NAMES[label] for label in predicted[0, same]],
+        "probability": [Value(number, names) for number in sure[same]],
+    }
+    return pd.DataFrame(columns, dtype=object)
 
 
 def calibration(results: Results) -> pd.DataFrame:
@@ -144,13 +122,10 @@ def calibration(results: Results) -> pd.DataFrame:
 
 def calibration_bins(results: Results, model: str) -> pd.DataFrame:
     """One row a bin that has images, all runs together, plain: images, confidence, accuracy."""
-    images, sure, right = np.sum([_bins(results, run) for run in results.of(model)], axis=0)
-    some = images > 0
-    shares = {
-        "confidence": 100 * sure[some] / images[some],
-        "accuracy": 100 * right[some] / images[some],
-    }
-    return pd.DataFrame({"images": images[some].astype(int), **shares})
+    bins = np.sum([_bins(results, run) for run in results.of(model)], axis=0)
+    images, sure, right = bins[:, bins[0] > 0]
+    shares = {"confidence": 100 * sure / images, "accuracy": 100 * right / images}
+    return pd.DataFrame({"images": images.astype(int), **shares})
 
 
 def _bins(results: Results, run: RunRecord) -> np.ndarray:

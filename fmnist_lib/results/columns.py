@@ -4,11 +4,10 @@ A name means the same everywhere. Where a row is a model, a number that each run
 over the model's `n` runs; what was not measured is NaN, an empty cell.
 """
 
-import csv
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
+
+import pandas as pd
 
 
 class Column(NamedTuple):
@@ -21,11 +20,8 @@ class Column(NamedTuple):
     meaning: str
 
 
-with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _file:
-    _columns = {row["name"]: Column(**row) for row in csv.DictReader(_file)}
-
-COLUMNS: Mapping[str, Column] = MappingProxyType(_columns)
-
+_rows = pd.read_csv(Path(__file__).with_suffix(".csv"), keep_default_na=False).to_numpy()
+COLUMNS = {row[0]: Column(*row) for row in _rows}
 SUFFIXES = {  # behind a name: heading and meaning, around those of the name
     "_paper": ("Paper", "what the paper reports of {}"),
     "_std": ("{} ±", "sample standard deviation of {}: over runs, or of a time over its blocks"),

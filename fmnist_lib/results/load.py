@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from math import nan
+from operator import attrgetter
 
 import numpy as np
+from scipy import stats
 
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
-from fmnist_lib.results.statistics import t_interval
-from fmnist_lib.results.value import Interval, Value, value
+from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import RunConfig, Stop, make_config
 from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
@@ -61,17 +62,10 @@ class Results:
         """What the stopping rule kept of a run."""
         return run.stops[self.rule]
 
-    @cached_property
-    def _predictions(self) -> dict[str, Arrays]:
-        return {}  # by run: a report asks for the same ones a hundred times
-
     def predictions(self, run: RunRecord) -> Arrays:
         """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""
-        if run.name not in self._predictions:
-            _, true = tested_on(run.config.test_images)
-            found = {**self.store.predictions(run, self.rule), "true": true}
-            self._predictions[run.name] = found
-        return self._predictions[run.name]
+        _, true = tested_on(run.config.test_images)
+        return {**self.store.predictions(run, self.rule), "true": true}
 
     def shares_right(self, model: str) -> np.ndarray:
         """For each test image (N,), the share of the model's runs that get it right, 0 to 1."""
@@ -82,11 +76,10 @@ class Results:
         """The runs that were also kept at a longer patience, at the longest; None without any."""
         own = self.kept(self.runs[0]).rule
         rules = {kept.rule for run in self.runs for kept in run.stops.values()}
-        longer = [r for r in rules if r.monitor == own.monitor and r.patience > own.patience]
-        if not longer:
-            return None
-        rule = max(longer, key=lambda rule: rule.patience).name
-        return replace(self, runs=tuple(run for run in self.runs if rule in run.stops), rule=rule)
+        alike = [rule for rule in rules if rule.monitor == own.monitor]
+        rule = max(alike, key=attrgetter("patience"))
+        runs = tuple(run for run in self.runs if rule.name in run.stops)
+        return replace(self, runs=runs, rule=rule.name) if rule != own else None
 
 
 def load_results(
@@ -101,25 +94,36 @@ def load_results(
     found = [run for config in wanted.values() if (run := store.find(config)) is not None]
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
-    keyed = Results(store, tuple(sorted(found, key=_place)))._keyed
-    for run, *others in keyed.values():
-        for other in (run, *others):
-            if rule not in other.stops:
-                there = ", ".join(other.stops)
-                raise UserError(f"{other.name}: no result for rule {rule!r}; there are: {there}")
-            if other.config.differs(run.config, ignoring=REPLICATE):
-                raise UserError(f"{other.name} and {run.name} differ in more than the seed")
-    papers = {
-        model: run.config for (model, name), [run, *_] in keyed.items() if name == plans.PAPER
-    }
-    runs = tuple(run for runs in keyed.values() for run in runs)
-    return Results(store, runs, _newest_costs(store, papers), rule, origin)
+    results = Results(store, tuple(sorted(found, key=_place)), rule=rule, origin=origin)
+    for runs in results._keyed.values():
+        for run in runs:
+            if rule not in run.stops:
+                there = ", ".join(run.stops)
+                raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
+            if run.config.differs(runs[0].config, ignoring=REPLICATE):
+                raise UserError(f"{run.name} and {runs[0].name} differ in more than the seed")
+    return replace(results, costs=_newest_costs(results))
 
 
 def _place(run: RunRecord) -> tuple:
     config, variant = run.config, variant_of(run.config)
     replicate = config.seed, config.partition, config.fold or 0
     return [*MODELS].index(config.model), variant != plans.PAPER, variant, *replicate
+
+
+def _newest_costs(results: Results) -> dict[str, CostRecord]:
+    """The newest costs of one machine: that of the most models, else the one last used.
+
+    Of models without runs too: the ruler of a time is that of all that were timed beside it.
+    """
+    timed = {model: results.of(model)[0].config for model in results.models}
+    machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
+    for cost in sorted(results.store.costs(), key=lambda cost: cost.environment.finished)[::-1]:
+        config = timed.get(cost.model, next(iter(timed.values()), None))
+        if config and not cost.config.differs(config, ignoring={"seed", "model"}):
+            machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
+            machines.setdefault(machine, {}).setdefault(cost.model, cost)
+    return max(machines.values(), key=lambda costs: len(costs.keys() & timed.keys()), default={})
 
 
 def as_recorded(
@@ -158,20 +162,6 @@ def _planned() -> dict[tuple[str, str], str]:
     return {(v.model, _apart(make_config(model=v.model, **v.settings))): v.name for v in variants}
 
 
-def _newest_costs(store: RunStore, papers: Mapping[str, RunConfig]) -> dict[str, CostRecord]:
-    """The newest costs of one machine: that of the most models, else the one last used.
-
-    Of models without runs too: the ruler of a time is that of all that were timed beside it.
-    """
-    machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
-    for cost in sorted(store.costs(), key=lambda cost: cost.environment.finished, reverse=True):
-        timed = papers.get(cost.model, next(iter(papers.values()), None))
-        if timed and not cost.config.differs(timed, ignoring={"seed", "model"}):
-            machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
-            machines.setdefault(machine, {}).setdefault(cost.model, cost)
-    return max(machines.values(), key=lambda costs: len(costs.keys() & papers.keys()), default={})
-
-
 @cache
 def tested_on(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The images (N, 28, 28), 0 to 1, and classes (N,) that runs on so many were tested on."""
@@ -185,18 +175,14 @@ def names_of(runs: Iterable[RunRecord]) -> list[str]:
     return [run.name for run in runs]
 
 
-def over_runs(
-    runs: Sequence[RunRecord], numbers: Sequence[float], interval: Interval | None = None
-) -> Value:
-    """The mean of a number that each run has, with its spread, and the numbers as parts.
-
-    Of several runs the 95 % interval is that over seeds (t), unless one is given.
-    """
-    several = len(runs) > 1
-    low, high = interval or (t_interval(numbers) if several else (nan, nan))
-    std = np.std(numbers, ddof=1) if several else nan
+def over_runs(runs: Sequence[RunRecord], numbers: Sequence[float]) -> Value:
+    """The mean of a number that each run has, its spread and 95 % interval (t), and the parts."""
+    mean, df = float(np.mean(numbers)), len(numbers) - 1
+    std = float(np.std(numbers, ddof=1)) if df else nan
+    reach = stats.t.ppf(0.975, df) * (std / np.sqrt(df + 1))
     parts = {_replicate(run.config): float(n) for run, n in zip(runs, numbers, strict=True)}
-    return value(np.mean(numbers), names_of(runs), std=std, low=low, high=high, parts=parts)
+    spread = {"std": std, "low": mean - reach, "high": mean + reach}
+    return Value(mean, names_of(runs), **spread, parts=parts)
 
 
 def _replicate(config: RunConfig) -> str:

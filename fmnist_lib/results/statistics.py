@@ -4,37 +4,19 @@ Not here: of which numbers (`tables`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
-from math import hypot, inf, nan
+from math import hypot, isnan, nan
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from fmnist_lib.results.value import Interval, Value, value
+from fmnist_lib.results.value import Interval, Value
 
-ALPHA, POWER = 0.05, 0.8
+ALPHA = 0.05
 MOST = 3  # times n − 1; simulated with 2 to 5 seeds, without it 95 % intervals hold 89 to 98 %
 KNOWN = 1e6  # degrees of freedom of a variance that counts as known, that over 10,000 images
-
-
-def t_interval(values: Sequence[float]) -> Interval:
-    """That of the mean of two or more independent values; without width if all are equal."""
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    if error == 0:
-        return Interval(mean, mean)
-    return Interval(*map(float, stats.t.interval(0.95, len(values) - 1, loc=mean, scale=error)))
-
-
-def next_interval(values: Sequence[float]) -> Interval:
-    """Where one more independent value lies, given two or more of a normal sample.
-
-    Hahn and Meeker, Statistical Intervals (Wiley, 1991), section 4.7.
-    """
-    mean, runs = float(np.mean(values)), len(values)
-    reach = stats.t.ppf(0.975, runs - 1) * float(np.std(values, ddof=1)) * np.sqrt(1 + 1 / runs)
-    return Interval(mean - float(reach), mean + float(reach))
 
 
 def wilson_interval(accuracy: float, images: int) -> Interval:
@@ -56,21 +38,22 @@ def share_interval(shares: np.ndarray) -> Interval:
     return Interval(100 * max(middle - reach, 0.0), 100 * min(middle + reach, 1.0))
 
 
-def joined(number: float, *intervals: Interval) -> Interval:
-    """That of a number uncertain in several independent ways, each with an interval.
+def accuracy_interval(accuracy: Value, shares: np.ndarray) -> Interval:
+    """That of a mean accuracy over seeds and images; `shares` as in `share_interval`.
 
-    Their reaches add up as squares: Zou and Donner, Statistics in Medicine 27 (2008) 1693.
+    Where it has none over seeds, being of one run, Wilson's. Else the reaches of both add up as
+    squares: Zou and Donner, Statistics in Medicine 27 (2008) 1693.
     """
-    down = hypot(*(number - low for low, _ in intervals))
-    up = hypot(*(high - number for _, high in intervals))
-    return Interval(number - down, number + up)
+    if isnan(accuracy.std):
+        return wilson_interval(accuracy, len(shares))
+    mean, by_seed, by_image = float(accuracy), accuracy.interval, share_interval(shares)
+    low = mean - hypot(mean - by_seed.low, mean - by_image.low)
+    high = mean + hypot(by_seed.high - mean, by_image.high - mean)
+    return Interval(max(low, 0.0), min(high, 100.0))
 
 
 def most_of(found: int, runs: int) -> float:
-    """The exact one-sided 95 % bound, in percent, on a share found so often (Clopper, Pearson).
-
-    With none found it is 1 − 0.05^(1/runs).
-    """
+    """The exact one-sided 95 % bound, in percent, on a share found so often (Clopper, Pearson)."""
     return 100 * float(proportion_confint(found, runs, alpha=2 * ALPHA, method="beta")[1])
 
 
@@ -91,8 +74,8 @@ class Estimate:
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval, uncorrected."""
-        reach = float(stats.t.ppf(1 - ALPHA / 2, self.df)) * self.error if self.error else inf
+        """The 95 % interval, uncorrected; nan where nothing tells of chance."""
+        reach = float(stats.t.ppf(1 - ALPHA / 2, self.df)) * self.error or nan
         return Interval(self.effect - reach, self.effect + reach)
 
     def p_above(self, bound: float) -> float:
@@ -101,11 +84,7 @@ class Estimate:
 
     def p_below(self, bound: float) -> float:
         """One-sided p of the effect being below `bound`."""
-        return replace(self, effect=-self.effect).p_above(-bound)
-
-    def p_short(self, margin: float, towards: int) -> float:
-        """One-sided p of falling short of the margin: below it, or above −margin if towards −1."""
-        return self.p_below(margin) if towards > 0 else self.p_above(-margin)
+        return float(stats.t.sf((bound - self.effect) / self.error, self.df)) if self.error else 1.0
 
     def p_differs(self) -> float:
         """Two-sided p of the effect being other than zero."""
@@ -114,20 +93,6 @@ class Estimate:
     def p_equal(self, margin: float) -> float:
         """The p of equivalence within ± `margin`: two one-sided tests, the larger counts."""
         return max(self.p_above(-margin), self.p_below(margin))
-
-    def significant_from(self, comparisons: int) -> float:
-        """The smallest estimate with a two-sided p below 0.05 at Holm's strictest step."""
-        return float(stats.t.isf(ALPHA / 2 / comparisons, self.df)) * self.error
-
-    def shown_from(self, comparisons: int, margin: float = 0.0) -> float:
-        """The smallest true effect that gets there, and above the margin, in 80 % of repeats."""
-        needed = float(stats.t.isf(ALPHA / 2 / comparisons, self.df))
-        # T = (Z + shift) / √(Q / df) passes `needed`: the mean over 2,000 equal slices of Q.
-        roots = np.sqrt(stats.chi2.ppf((np.arange(2000) + 0.5) / 2000, self.df) / self.df)
-        shift = optimize.brentq(
-            lambda shift: np.mean(stats.norm.sf(needed * roots - shift)) - POWER, 0, 4 * needed + 4
-        )
-        return max(shift * self.error, margin + float(stats.norm.ppf(POWER)) * self.error)
 
 
 def combined(effect: float, seeds: Sequence[tuple[float, int]], images: float) -> Estimate:
@@ -176,15 +141,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[Value, Value]:
-    """Spearman's rank correlation and its exact two-sided p, of the sources of both.
+    """Spearman's rank correlation and its exact two-sided p, the share of all orders as strong.
 
-    p is the share of all orders (720 of six models) that correlate as strongly or more. Both are
-    nan where a number is nan, or one side all the same.
+    Both are nan where a number is nan, or one side all the same.
     """
     ranks = [stats.rankdata(side) - (len(side) + 1) / 2 for side in (first, second)]
     scale = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
-    if not scale > 0:
-        return value(nan, first, second), value(nan, first, second)
-    found = np.array([*permutations(ranks[1])]) @ ranks[0] / scale  # their own order comes first
-    p = float(np.mean(np.abs(found) >= abs(found[0]) - 1e-12))
-    return value(float(found[0]), first, second), value(p, first, second)
+    found = np.array([*permutations(ranks[1])]) @ ranks[0] / (scale or nan)  # own order first
+    p = np.mean(np.abs(found) >= abs(found[0]) - 1e-12) if found[0] == found[0] else nan
+    return Value(found[0], first, second), Value(p, first, second)

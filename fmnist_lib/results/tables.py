@@ -3,19 +3,18 @@
 What was not measured (an interval of one run, times of a model that was not timed) is NaN.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from math import nan
-from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.errors import UserError
@@ -25,59 +24,40 @@ from fmnist_lib.results.columns import column
 from fmnist_lib.results.load import Results, names_of, over_runs, variant_of
 from fmnist_lib.results.statistics import ALPHA, Estimate, estimate, holm
 from fmnist_lib.results.times import RULED, times_of
-from fmnist_lib.results.value import SETTINGS, Interval, Value, framed, reported, value
+from fmnist_lib.results.value import Value, framed, reported
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES
 from fmnist_lib.runs.plans import PAPER
 from fmnist_lib.runs.record import RunRecord
 
 METRICS = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "best_epoch"]
-METRICS += ["train_loss_eval", "train_accuracy_eval"]  # in the order of Table 1
+METRICS += ["train_loss_eval", "train_accuracy_eval", "epochs"]
 GAPS = {"gap": "train_accuracy", "gap_eval": "train_accuracy_eval"}  # minus test accuracy
 LONG = ("test_accuracy", "best_epoch", "epochs", "test_loss")  # also at the longer patience
 SIZES = ("parameters", "macs", "checkpoint_bytes")
 EQUAL = (0.15, 0.3, 0.6)  # points within which accuracies count as equal; the middle one decides
 
-TABLE1 = [name + part for name in METRICS for part in ("", "_std")]
-TABLE1 = ["model", "parameters", "n", *TABLE1, "test_accuracy_low", "test_accuracy_high"]
-TABLE1 += ["next_run_low", "next_run_high"]
-TABLE2 = [
-    *("model", "n", "train_seconds_mean", "train_seconds_std", "inference_ms_mean"),
-    *("inference_ms_std", "epochs", "epochs_std", "total_train_seconds", "total_train_seconds_std"),
-    *("train_us_per_parameter", "train_us_per_parameter_std", "latency_ms_median"),
-    *("latency_ms_p90", "train_seconds_in_runs", "ratio", "train_seconds_low"),
-    *("train_seconds_high", "inference_ms_low", "inference_ms_high", "latency_ms_low"),
-    *("latency_ms_high", "total_train_seconds_low", "total_train_seconds_high"),
-]
-RESULTS = [
-    *("run", "model", "seed", "fold", "variant", "stop", "monitor", "patience", "fired"),
-    *("best_epoch", "epochs", "train_loss", "train_accuracy", "train_loss_eval"),
-    *("train_accuracy_eval", "test_loss", "test_accuracy", "protocol", "max_epochs", "batch_size"),
-    *("optimizer", "learning_rate", "device", "engine", "precision", "train_images"),
-    *("validation_images", "test_images", "parameters", "macs", "checkpoint_bytes"),
-    *("peak_memory_mib", "wall_seconds", "train_seconds_mean", "train_seconds_std"),
-    *("inference_ms_mean", "inference_ms_std", "latency_ms_median", "latency_ms_p90", "cost"),
-    *("python", "system", "cpu", "cores", "threads", "commit", "dirty", "code_sha256"),
-    *("data_sha256", "started", "finished", "torch", "notes", "key", "result_digest"),
-]
-IN_FILES = {"train_seconds": "train_seconds_mean", "inference_ms": "inference_ms_mean"}
-IN_FILES["latency_ms"] = "latency_ms_median"
+_FILES = pd.read_csv(Path(__file__).with_name("files.csv"), index_col="file")
+IN_FILES = {  # what times are called there
+    "train_seconds": "train_seconds_mean",
+    "inference_ms": "inference_ms_mean",
+    "latency_ms": "latency_ms_median",
+}
 
 
 def runs_frame(results: Results) -> pd.DataFrame:
     """One row a run at the stopping rule, plain: settings, metrics, sizes, environment."""
-    frame = pd.DataFrame([_row(run, results.rule) for run in results.runs])
-    return frame.assign(**{gap: frame[train] - frame.test_accuracy for gap, train in GAPS.items()})
+    return pd.DataFrame([_row(run, results.rule) for run in results.runs])
 
 
 def _row(run: RunRecord, rule: str) -> dict[str, Any]:
-    config, kept, variant = run.config, run.stops[rule], variant_of(run.config)
+    config, kept = run.config, run.stops[rule]
     return {
         **config.model_dump(exclude={"stops", "model_options"}),
         **kept.rule.model_dump(),
         **kept.model_dump(exclude={"rule", "confusion"}),
         **run.environment.model_dump(exclude={"packages"}),
         **run.model_dump(exclude={"config", "stops", "history", "environment"}),
-        **{"run": run.name, "stop": rule, "variant": variant},
+        **{"run": run.name, "stop": rule, "variant": variant_of(config)},
         **{"train_images": config.trained_images, "validation_images": config.held_out},
         "test_images": config.test_images or TEST_IMAGES,
         "wall_seconds": sum(row.train_seconds + row.inference_ms / 1000 for row in run.history),
@@ -110,14 +90,16 @@ def models_frame(results: Results) -> pd.DataFrame:
     Means over a model's runs, as `measured` gives them. Names in `…_long` are at the longer
     patience, `…_paper` what the paper reports.
     """
-    longer, times, rows = results.longer(), times_of(results.costs), {}
+    longer, times, epochs = results.longer(), times_of(results.costs), epochs_frame(results)
+    rows = {}
     for model in results.models:
         runs = results.of(model)
-        row = {"title": MODELS[model].title, "n": value(len(runs), names_of(runs))}
-        row |= {name: value(getattr(runs[0], name), f"model:{model}") for name in SIZES}
-        row |= {name: measured(results, model, name) for name in (*METRICS, "epochs", *GAPS)}
+        row = {"title": MODELS[model].title, "n": Value(len(runs), names_of(runs))}
+        row |= {name: Value(getattr(runs[0], name), f"model:{model}") for name in SIZES}
+        row |= {name: measured(results, model, name) for name in (*METRICS, *GAPS)}
         row["next_run"] = next_run(row["test_accuracy"])
-        row |= _times(results, runs, row, times.get(model, dict.fromkeys(RULED, value(nan))))
+        row |= times.get(model, dict.fromkeys(RULED, Value(nan)))
+        row |= _from_times(results, model, row, epochs)
         row |= _patience(results, longer, model)
         row |= {f"{name}_paper": number for name, number in in_paper()[model].items()}
         row["difference"] = row["test_accuracy"] - row["test_accuracy_paper"]
@@ -132,50 +114,44 @@ def measured(results: Results, model: str, name: str) -> Value:
     """
     runs = results.of(model)
     kept = [results.kept(run) for run in runs]
+    less = [each.test_accuracy if name in GAPS else 0 for each in kept]
     numbers = [getattr(each, GAPS.get(name, name)) for each in kept]
-    if name in GAPS:
-        numbers = [train - each.test_accuracy for train, each in zip(numbers, kept, strict=True)]
-    found = over_runs(runs, numbers)
-    if name != "test_accuracy":
-        return found
-    shares = results.shares_right(model)
-    interval = statistics.wilson_interval(numbers[0], len(shares))
-    if len(runs) > 1:
-        over_images = statistics.share_interval(shares)
-        interval = statistics.joined(float(found), found.interval, over_images)
-    return over_runs(runs, numbers, Interval(max(interval.low, 0.0), min(interval.high, 100.0)))
+    found = over_runs(runs, np.subtract(numbers, less))
+    if name == "test_accuracy":
+        found.low, found.high = statistics.accuracy_interval(found, results.shares_right(model))
+    return found
 
 
 def next_run(number: Value) -> Value:
-    """The number, from `low` to `high` where that of one more run is expected; nan of one run."""
-    parts = [*number.parts.values()]
-    ends = statistics.next_interval(parts) if len(parts) > 1 else Interval(nan, nan)
-    return value(number, number, **ends._asdict())
+    """The number, from `low` to `high` where that of one more run is expected; nan of one run.
 
-
-def _times(
-    results: Results, runs: Sequence[RunRecord], row: dict[str, Any], alone: dict[str, Value]
-) -> dict[str, Value]:
-    """Times alone on the machine, what follows from them, and the median epoch within the runs.
-
-    Those on the processor that was timed count, or all where no run was there.
+    Hahn and Meeker, Statistical Intervals (Wiley, 1991), section 4.7.
     """
-    train, epochs = alone["train_seconds"], row["epochs"]
-    spread = {"std": train * epochs.std, "low": train.low * epochs, "high": train.high * epochs}
-    parts = {name: float(train * number) for name, number in epochs.parts.items()}
-    timed = {cost.environment.cpu for cost in results.costs.values()}
-    alike = any(run.environment.cpu in timed for run in results.runs)
-    own = tuple(run for run in runs if run.environment.cpu in timed or not alike)
-    seconds = epochs_frame(replace(results, runs=own)).train_seconds if own else pd.Series([nan])
-    within = value(seconds.median(), names_of(own))
-    ratio = within / train if alike else value(nan)
-    ends = {"low": within / train.high, "high": within / train.low} if alike else {}
+    mean, runs = float(number), len(number.parts)
+    reach = stats.t.ppf(0.975, runs - 1) * number.std * np.sqrt(1 + 1 / runs)
+    return Value(mean, number, low=mean - reach, high=mean + reach)
+
+
+def _from_times(
+    results: Results, model: str, row: Mapping[str, Any], epochs: pd.DataFrame
+) -> dict[str, Value]:
+    """What follows from times alone on the machine, and the median epoch within the runs.
+
+    Only runs on the processor that was timed count for the latter.
+    """
+    train, trained = row["train_seconds"], row["epochs"]
+    total = trained.scaled(train)
+    total.low, total.high = train.low * float(trained), train.high * float(trained)
+    processors = {results.costs[model].environment.cpu} if model in results.costs else ()
+    names = names_of(run for run in results.of(model) if run.environment.cpu in processors)
+    within = Value(epochs.train_seconds[epochs.name.isin(names)].median(), names, train)
+    ratio = within / train
+    ratio.low, ratio.high = float(within / train.high), float(within / train.low)
     return {
-        **alone,
-        "total_train_seconds": value(train * epochs, train, epochs, **spread, parts=parts),
+        "total_train_seconds": total,
         "train_us_per_parameter": train.scaled(1e6 / row["parameters"]),
         "train_seconds_in_runs": within,
-        "ratio": value(ratio, ratio, **ends),
+        "ratio": ratio,
     }
 
 
@@ -186,13 +162,13 @@ def _patience(results: Results, longer: Results | None, model: str) -> dict[str,
     """
     if longer is None or model not in longer.models:
         names = (*(f"{name}_long" for name in LONG), "gain", "later", "later_most")
-        return dict.fromkeys(names, value(nan))
+        return dict.fromkeys(names, Value(nan))
     row = {f"{name}_long": measured(longer, model, name) for name in LONG}
     row["gain"], _ = gain(results, longer, model)
-    epochs = measured(replace(results, runs=longer.runs), model, "best_epoch")
-    later = sum(row["best_epoch_long"].parts[part] > epochs.parts[part] for part in epochs.parts)
-    row["later"] = value(later, epochs)
-    row["later_most"] = value(statistics.most_of(later, len(epochs.parts)), epochs)
+    runs = longer.of(model)
+    later = sum(longer.kept(run).best_epoch > results.kept(run).best_epoch for run in runs)
+    row["later"] = Value(later, names_of(runs))
+    row["later_most"] = Value(statistics.most_of(later, len(runs)), names_of(runs))
     return row
 
 
@@ -203,31 +179,7 @@ def gain(results: Results, longer: Results, model: str) -> tuple[Value, Estimate
     gains = {part: after.parts[part] - number for part, number in before.parts.items()}
     shares = [side.shares_right(model) for side in sides]
     found = estimate([[*gains.values()]], 100 * (shares[1] - shares[0]))
-    return _estimated(found, before, gains), found
-
-
-def _estimated(found: Estimate, sources: object, parts: dict[str, float] | None = None) -> Value:
-    low, high = found.interval if found.error else (nan, nan)
-    return value(found.effect, sources, low=low, high=high, parts=parts)
-
-
-@cache
-def printed() -> dict[str, Any]:
-    """What the paper prints: `models` with the rows of Tables 1 and 2, and its `citation`."""
-    return json.loads(Path(__file__).with_name("reported.json").read_text(encoding="utf-8"))
-
-
-@cache
-def in_paper() -> dict[str, dict[str, Value]]:
-    """The paper's Tables 1 and 2 by model and the names of our columns; times with their spread."""
-    found = {}
-    for model, row in printed()["models"].items():
-        numbers = {n: reported(*np.atleast_1d(v)) for n, v in row.items() if type(v) is not str}
-        numbers["train_us_per_parameter"] = numbers.pop("train_time_per_parameter")
-        numbers["parameters"] = reported(1000 * int(row["parameters_text"].removesuffix("K")))
-        numbers["gap"] = numbers["train_accuracy"] - numbers["test_accuracy"]
-        found[model] = numbers
-    return found
+    return Value(found.effect, before, **found.interval._asdict(), parts=gains), found
 
 
 def compare(
@@ -246,95 +198,107 @@ def compare(
             raise UserError(f"{first} and {second} were not tested on the same images")
         lead = 100 * (shares[0] - shares[1])
     found = estimate([[*side.parts.values()] for side in sides], lead)
-    return _estimated(found, sides), found
+    return Value(found.effect, sides, **found.interval._asdict()), found
 
 
 def pairs(results: Results) -> pd.DataFrame:
     """One row a pair of models: how their test accuracies differ; Holm corrects over all pairs.
 
-    `differs`: yes where `p_holm` is below 0.05, else no where `p_equal`, also corrected, is, else
-    undecided. `equal_within`: the least of `EQUAL` at which they are shown to be equal, or nan.
+    `differs`: yes where `p_holm` is below 0.05, else no where the two are shown to be equal, by a p
+    corrected likewise, else undecided.
     """
-    chosen = {f"{a}_{b}": (a, b) for a, b in combinations(results.models, 2)}
-    found = {pair: compare(results, *models) for pair, models in chosen.items()}
-    estimates, everything = [each for _, each in found.values()], [d for d, _ in found.values()]
+    chosen = [*combinations(results.models, 2)]
+    found = [compare(results, *pair) for pair in chosen]
+    differences, estimates = [value for value, _ in found], [each for _, each in found]
     differs = holm([each.p_differs() for each in estimates])
-    equal = np.array([holm([each.p_equal(margin) for each in estimates]) for margin in EQUAL])
-    rows = {}
-    for place, (pair, (difference, each)) in enumerate(found.items()):
-        first, second = (MODELS[model].title for model in chosen[pair])
-        p, p_equal = differs[place], equal[1, place]
-        within = [m for m, by_pair in zip(EQUAL, equal, strict=True) if by_pair[place] < ALPHA]
-        rows[pair] = {
-            **{"first": first, "second": second, "difference": difference},
-            "p": value(each.p_differs(), difference),
-            "p_holm": value(p, everything),
-            "differs": "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided",
-            "p_equal": value(p_equal, everything, SETTINGS),
-            "equal_within": value(min(within, default=nan), everything, SETTINGS),
-            "shown_from": value(each.shown_from(len(found)) if each.error else nan, difference),
+    equal = holm([each.p_equal(EQUAL[1]) for each in estimates])
+    columns = {
+        "first": [MODELS[first].title for first, _ in chosen],
+        "second": [MODELS[second].title for _, second in chosen],
+        "difference": differences,
+        "p_holm": [Value(p, differences) for p in differs],
+        "differs": [
+            "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided"
+            for p, p_equal in zip(differs, equal, strict=True)
+        ],
+    }
+    return pd.DataFrame(columns, index=["_".join(pair) for pair in chosen], dtype=object)
+
+
+@cache
+def in_paper() -> dict[str, dict[str, Value]]:
+    """The paper's Tables 1 and 2 by model and the names of our columns; times with their spread.
+
+    Edén Wallberg and Karolin, Benchmarking Lightweight CNN Architectures on FashionMNIST.
+    Parameters are printed in thousands, times are means over epochs.
+    """
+    printed = pd.read_csv(Path(__file__).with_name("reported.csv"), index_col="model")
+    found = {}
+    for model, row in printed.iterrows():
+        numbers = {
+            name: reported(number, row.get(f"{name}_std", nan))
+            for name, number in row.items()
+            if not name.endswith("_std")
         }
-    columns = ("first", "second", "difference", "p", "p_holm", "differs")
-    return framed(rows) if rows else pd.DataFrame(columns=columns, dtype=object)  # of one model
+        numbers["gap"] = numbers["train_accuracy"] - numbers["test_accuracy"]
+        found[model] = numbers
+    return found
 
 
 def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
     """Each row by its index, which is its `name`: `say("{lenet5.n:.0f}", **namespace(models))`."""
-    names = ["name", *frame.columns]
-    rows = [dict(zip(names, row, strict=True)) for row in frame.itertuples(name=None)]
-    return {row["name"]: SimpleNamespace(**row) for row in rows}  # to_dict() makes floats of Values
+    return {  # to_dict() makes floats of Values
+        name: SimpleNamespace(name=name, **dict(zip(frame, cells, strict=True)))
+        for name, *cells in frame.itertuples(name=None)
+    }
+
+
+def ranked(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> list[SimpleNamespace]:
+    """The rows by a column, highest (lowest) first, equal ones in their order; nan comes last."""
+    order = frame[column].astype(float).sort_values(ascending=lowest, kind="stable").index
+    rows = namespace(frame)
+    return [rows[name] for name in order]
 
 
 def top(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> SimpleNamespace:
-    """The row with the highest (lowest) value of a column, the first of equal ones; nan is none."""
-    rows = ranked(frame, column)
-    known = [row for row in rows if getattr(row, column) == getattr(row, column)]  # nan is not
-    return (min if lowest else max)(known or rows, key=attrgetter(column))
-
-
-def ranked(frame: pd.DataFrame, column: str) -> list[SimpleNamespace]:
-    """The rows by a column, the highest first, equal ones in their order; nan comes last."""
-    order = frame[column].astype(float).sort_values(ascending=False, kind="stable").index
-    rows = namespace(frame)
-    return [rows[name] for name in order]
+    """The row with the highest (lowest) value of a column, the first of equal ones."""
+    return ranked(frame, column, lowest=lowest)[0]
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame for a file, its index in front: of Values x, and x_std, x_low, x_high if any."""
     columns = {}
     for name, cells in (frame.reset_index() if frame.index.name else frame).items():
-        if not all(isinstance(cell, Value) for cell in cells):
-            columns[name] = [*cells]
-            continue
-        numbers = pd.Series([*map(float, cells)])
-        count = column(name).format.endswith(".0f") and (numbers % 1 == 0).all()
-        columns[name] = numbers.astype(int) if count else numbers
-        spread = {
-            f"{name}_{end}": [getattr(c, end) for c in cells] for end in ("std", "low", "high")
-        }
-        columns |= {name: ends for name, ends in spread.items() if not np.isnan(ends).all()}
+        columns[name] = [*cells]
+        if all(isinstance(cell, Value) for cell in cells):
+            numbers = pd.Series([*map(float, cells)])
+            count = column(name).format.endswith(".0f") and (numbers % 1 == 0).all()
+            columns[name] = numbers.astype(int) if count else numbers
+            for end in ("std", "low", "high"):
+                ends = [getattr(cell, end) for cell in cells]
+                if not np.isnan(ends).all():
+                    columns[f"{name}_{end}"] = ends
     return pd.DataFrame(columns)
 
 
-def table1_csv(results: Results) -> pd.DataFrame:
-    """The paper's Table 1 for our runs, flat: one row a model, means over its `n` runs."""
-    return flat(models_frame(results)).reindex(columns=TABLE1)
+def in_file(frame: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The columns that a flat file has, in its order."""
+    return frame.rename(columns=IN_FILES).reindex(columns=_FILES.loc[file, "columns"].split())
 
 
-def table2_csv(results: Results) -> pd.DataFrame:
-    """The paper's Table 2 for our runs, flat: times alone on the machine, as in `times_of`."""
-    return flat(models_frame(results)).rename(columns=IN_FILES).reindex(columns=TABLE2)
+def table_csv(results: Results, table: str) -> pd.DataFrame:
+    """The paper's Table 1 or 2 ("table1") for our runs, flat: one row a model, means over runs."""
+    return in_file(flat(models_frame(results)), table)
 
 
 def results_csv(results: Results) -> pd.DataFrame:
     """One row a run and stopping rule, plain: what was run, what came out, its cost, and where."""
-    times = framed(times_of(results.costs))
-    times = flat(times.rename_axis("model")).rename(columns=IN_FILES)
+    times = flat(framed(times_of(results.costs)).rename_axis("model"))
     costs = {model: cost.name for model, cost in results.costs.items()}
     rows = [_row(run, rule) for run in results.runs for rule in run.stops]
     frame = pd.DataFrame(rows).merge(times, how="left", on="model")
     variants = frame.variant.where(frame.variant != PAPER)
-    return frame.assign(cost=frame.model.map(costs), variant=variants).reindex(columns=RESULTS)
+    return in_file(frame.assign(cost=frame.model.map(costs), variant=variants), "results")
 
 
 def confusion_csv(results: Results) -> pd.DataFrame:
