@@ -33,17 +33,15 @@ def said(pdf):
     return [squeezed(sheet.extract_text()) for sheet in pdf.pages]
 
 
-def tags(pdf, kind):
-    """The tagged elements of a kind, such as /Figure."""
-    found, waiting = [], [pdf.root_object["/StructTreeRoot"]]
-    while waiting:
-        element = waiting.pop().get_object()
-        if isinstance(element, list):
-            waiting += element
-        elif isinstance(element, dict):
-            found += [element] if element.get("/S") == kind else []
-            waiting += [element["/K"]] if "/K" in element else []
-    return found
+def tags(element, kind):
+    """The tagged elements of a kind, such as /Figure, in an element."""
+    element = element.get_object()
+    if isinstance(element, list):
+        return [found for each in element for found in tags(each, kind)]
+    if not isinstance(element, dict):
+        return []
+    below = tags(element["/K"], kind) if "/K" in element else []
+    return [element, *below] if element.get("/S") == kind else below
 
 
 def pieces(sheet):
@@ -82,9 +80,10 @@ def test_it_is_tagged_and_says_what_it_and_each_figure_is(page, pdf):
     assert pdf.root_object["/MarkInfo"]["/Marked"]
     assert pdf.root_object["/Lang"] == "en"
     assert pdf.metadata.title == FRONT["title"]
-    assert tags(pdf, "/TH")
+    tree = pdf.root_object["/StructTreeRoot"]
+    assert tags(tree, "/TH")
     described = [image["alt"] for image in page.select("figure.figure img")]
-    assert [figure["/Alt"] for figure in tags(pdf, "/Figure")] == described
+    assert [figure["/Alt"] for figure in tags(tree, "/Figure")] == described
 
 
 def test_fonts_are_embedded_and_our_own(pdf):

@@ -17,26 +17,19 @@ from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
-SOON, LATE = Stop(patience=1), Stop(patience=3)
-LOSSES = (0.9, 0.5, 0.7, 0.4, 0.6)  # SOON stops at epoch 3, best 2; LATE never does, best 4
-
 
 def made_up_results(folder, **environment):
-    """Two models and two seeds, each stopped by two rules; LeNet-5 alone was timed."""
-    rules = {"losses": LOSSES, "stops": (SOON, LATE), "test_images": 20}
+    """Two models and two seeds that stop at epoch 3, best at 2; LeNet-5 alone was timed."""
+    rule = Stop(patience=1)
     runs = [
-        {"model": model, "seed": seed, "predicted": mistaken(20, [*range(seed + 1)]), **rules}
+        {"model": model, "seed": seed, "predicted": mistaken(20, [*range(seed + 1)])}
+        | {"losses": (0.9, 0.5, 0.7), "stops": (rule,), "test_images": 20}
         for model in ("lenet5", "vit_tiny")
         for seed in (0, 1)
     ]
     cost = make_cost(make_run(**runs[0]).record.config)
     place = {"environment": ENVIRONMENT.model_copy(update=environment)}
-    return stored(folder, *runs, costs=[cost.model_copy(update=place)], rule=SOON.name)
-
-
-@pytest.fixture
-def results(tmp_path):
-    return made_up_results(tmp_path / "records")
+    return stored(folder, *runs, costs=[cost.model_copy(update=place)], rule=rule.name)
 
 
 def code_blocks(text):
@@ -49,8 +42,8 @@ def write_to(folder, files):
         (folder / path).write_bytes(content)
 
 
-def test_the_readme_describes_each_column_and_its_code_runs(results, tmp_path, monkeypatch, capsys):
-    files = data_files(results, {})
+def test_the_readme_describes_each_column_and_its_code_runs(tmp_path, monkeypatch, capsys):
+    files = data_files(made_up_results(tmp_path), {})
     text = files["README.md"].decode()
     described = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
     for path, content in files.items():
@@ -64,17 +57,15 @@ def test_the_readme_describes_each_column_and_its_code_runs(results, tmp_path, m
     assert "92.5" in capsys.readouterr().out
 
 
-def test_a_card_says_what_the_records_say(results):
-    files = data_files(results, {})
+def test_a_card_says_what_the_records_say(tmp_path):
+    files = data_files(made_up_results(tmp_path), {})
     card = files["models/lenet5/README.md"].decode()
     lines = [[part.strip() for part in line.split("|")] for line in card.splitlines()]
     rows = {parts[1]: parts[2:4] for parts in lines if len(parts) == 5}
     assert rows["Test accuracy (%)"] == ["92.50 ± 3.54", "89.07"]
     assert rows["Best epoch"][0] == "2.0 ± 0.0"
-    assert "runs: 2," in card
-    assert "Draft" in card
-    assert "None are kept" in card
-    assert "`A processor`" in card
+    for words in ("runs: 2,", "Draft", "None are kept", "`A processor`"):
+        assert words in card
     assert "not timed" in files["models/vit_tiny/README.md"].decode()
 
 

@@ -66,11 +66,9 @@ def acts(page):
     return found
 
 
-def page_of(*cells, **front):
+def page_of(*cells, title="A title", **front):
     notebook = new_notebook(cells=[text("# Title"), *cells])
-    return BeautifulSoup(
-        module.render_html([notebook], **({"title": "A title"} | front)), "html.parser"
-    )
+    return BeautifulSoup(module.render_html([notebook], title=title, **front), "html.parser")
 
 
 def assert_harmless(page):
@@ -84,7 +82,7 @@ def assert_harmless(page):
     assert acts(page) == []
 
 
-# --- nothing that runs what a file says --------------------------------------------------------
+# --- nothing that runs what a file says ---
 
 PICKLERS = r"\b(pickle|cloudpickle|dill|joblib|shelve|marshal)\.\w*load"
 LOADERS = r"(torch\.load|torch\.jit\.load|yaml\.load)\((?!(?s:.{0,99})weights_only=True)"
@@ -107,7 +105,7 @@ def test_a_name_in_an_archive_leads_nowhere_else(place):
     place.assert_complete()
 
 
-# --- a notebook from elsewhere -----------------------------------------------------------------
+# --- a notebook from elsewhere ---
 
 
 def test_outputs_of_a_notebook_run_nothing():
@@ -146,16 +144,13 @@ def test_a_raw_cell_shows_nothing_and_does_nothing():
 def test_no_metadata_and_no_title_gets_in():
     hostile = '"><script>alert(1)</script>'
     words = {name: hostile for name in ("magics_language", "part", "notebook", "format", "alt")}
-    output = new_output("display_data", {"image/png": "x"}, metadata={"image/png": words, **words})
+    output = new_output("display_data", {"text/html": "x"}, metadata={"text/html": words, **words})
     cell = code("1", output, tags=[h for h in HOSTILE if "," not in h])
     cell.metadata |= words | {"attachments": {"a": words}}
-    notebook = new_notebook(cells=[text("# Title"), cell], metadata={"name": hostile})
-    notebook.metadata |= {"title": hostile, "widgets": words, "language_info": words}
     who = {"authors": [{"name": hostile}], "title": hostile, "version": hostile}
     front = {"title": hostile, "subtitle": hostile, "date": hostile, "citation": who}
     numbers = {hostile: {"text": hostile, "value": 1.0, "sources": ["</script>" + hostile]}}
-    page = module.render_html([notebook], numbers=numbers, **front)
-    page = BeautifulSoup(page, "html.parser")
+    page = page_of(cell, numbers=numbers, **front)
     assert_harmless(page)
     assert page.h1.string == hostile
 
@@ -211,7 +206,7 @@ def test_the_pdf_reads_no_file_but_its_fonts(tmp_path, monkeypatch):
     assert all(url.startswith("data:") or url.endswith(".ttf") for url in asked)
 
 
-# --- who may send us messages ------------------------------------------------------------------
+# --- who may send us messages ---
 
 
 def listening():
