@@ -5,11 +5,11 @@ beside the output a bundle that says by address what the number is and rests on,
 files that the output is published as (`files.collect` takes it). Not here: how the page looks.
 
 A template is Markdown with `str.format` placeholders, attributes and formats included; whatever a
-value holds is shown literally, and so is HTML in a template. A number must be a `Value`: any other
-raises TypeError. Of a Value `{x.low:.2f}`, `{x.high:.2f}`, `{x.std:.2f}` and `{x.interval:.2f}`
-("1.20 to 3.40") are shown too. None and NaN are a dash, truth is yes or no, names are listed. An
-address is `NAME/placeholder`, in tables `TABLE/ROW/COLUMN`. `[](#fig-NAME)`, `[](#tab-NAME)` and
-the like refer to a figure or table, `#claim-ID` to a row of the claims; the page fills them.
+value holds is shown literally, and so is HTML in a template. A number must be a `Value`, of which
+`{x.low:.2f}`, `{x.high:.2f}`, `{x.std:.2f}` and `{x.interval:.2f}` ("1.20 to 3.40") are shown too.
+None and NaN are a dash, names are listed. An address is `NAME/placeholder`, in tables
+`TABLE/ROW/COLUMN`. `[](#fig-NAME)`, `[](#tab-NAME)` and the like refer to a figure or table,
+`#claim-ID` to a row of the claims; the page fills them.
 """
 
 import re
@@ -21,7 +21,6 @@ from string import Formatter
 from typing import Any
 
 import mistune
-import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
@@ -178,12 +177,10 @@ def as_text(value: object, spec: str = "", part: str = "") -> str:
     """
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
     if isinstance(value, Value) and part == "interval":
         ends = [as_text(Value(end), spec) for end in value.interval]
         return DASH if DASH in ends else " to ".join(ends)
-    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return DASH
     if isinstance(value, Value):
         if spec in ("", ","):
