@@ -32,17 +32,9 @@ def arithmetic() -> dict[str, Any]:
     frame = reported_frame()
     rows = tables.namespace(frame)
     lenet, vit, dense = (rows[name] for name in ("lenet5", "vit_tiny", "densenet_tiny"))
-    by_accuracy, by_epoch, by_inference, by_gap, by_efficiency = (
-        tables.ranked(frame, column)
-        for column in (
-            "test_accuracy",
-            "best_epoch",
-            "inference_ms",
-            "gap",
-            "train_us_per_parameter",
-        )
+    (best, second, *_), (last, before, *_) = (
+        tables.ranked(frame, column) for column in ("test_accuracy", "best_epoch")
     )
-    (best, second, *_), (last, before, *_) = by_accuracy, by_epoch
     thousands = frame.parameters_printed * frame.train_time_per_parameter / 1000
     waited = frame.epochs - frame.best_epoch
     spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows.values()}
@@ -66,14 +58,14 @@ def arithmetic() -> dict[str, Any]:
         "three": two + (32 * 8 + 8) - 10 * (32 - 8),  # a transition more, a narrower last layer
         "wait": _ends(waited),
         "waited": waited,
-        "per_parameter": _titles(reversed(by_efficiency)),
+        "per_parameter": _titles(frame, "train_us_per_parameter")[::-1],
         "vit_slower": 100 * (vit.inference_ms / dense.inference_ms - 1),
-        "inference": _titles(by_inference),
+        "inference": _titles(frame, "inference_ms"),
         "spread": _ends(spreads.values()),
         "unstable": max(spreads, key=spreads.get),
         "stable": min(spreads, key=spreads.get),
         "gaps": lenet.gap - vit.gap,
-        "by_gap": _titles(by_gap),
+        "by_gap": _titles(frame, "gap"),
         "images": images,
         "train": train,
         "test": test,
@@ -92,5 +84,5 @@ def _ends(numbers: Iterable[Value]) -> SimpleNamespace:
     return SimpleNamespace(least=min(numbers), most=max(numbers))
 
 
-def _titles(rows: Iterable[SimpleNamespace]) -> list[str]:
-    return [row.title for row in rows]
+def _titles(frame: pd.DataFrame, column: str) -> list[str]:
+    return [row.title for row in tables.ranked(frame, column)]

@@ -39,7 +39,7 @@ from fmnist_lib.results.value import Value
 
 MARGINS = {"test_accuracy": EQUAL, "train_seconds": (2.5, 5.0, 10.0)}
 """In points, in percent; 5 % is the paper's largest spread of times over epochs."""
-UNKNOWN = Estimate(0.0, 0.0, 0.0, 1, seeds=0)  # the effect of what was not run
+UNKNOWN = Estimate(0.0, 0.0, 1, seeds=0)  # the effect of what was not run
 
 
 @dataclass(frozen=True)
