@@ -115,14 +115,14 @@ def draw(name, models=SIX, runs=3, timed=True):
 drawn = cache(draw)
 
 
-def points(figure, label):
-    """Where marks or lines of this label are, one array (points, 2) a line."""
-    return [line.get_xydata() for line in lines(figure, label)]
-
-
 def lines(figure, label):
     found = [line for axes in figure.axes for line in axes.get_lines()]
     return [line for line in found if line.get_label() == label]
+
+
+def points(figure, label):
+    """Where marks or lines of this label are, one array (points, 2) a line."""
+    return [line.get_xydata() for line in lines(figure, label)]
 
 
 @styled
@@ -149,15 +149,9 @@ def test_no_text_is_small_cut_or_on_another(name, runs):
         assert not one.padded(-0.5).overlaps(other.padded(-0.5)), (first, second)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_the_same_data_gives_the_same_files(name):
-    files = figures.save(draw(name))
-    assert files == figures.save(draw(name))
-    assert b"<text" not in files["svg"]  # but paths: no font is needed to read it
-
-
-def test_bytes_are_the_same_in_another_process_and_under_other_settings():
+def test_the_same_data_gives_the_same_files_in_another_process_and_under_other_settings():
     expected = figures.save(draw("paper"))
+    assert b"<text" not in expected["svg"]  # but paths: no font is needed to read it
     script = "from test_figures import *; open(1, 'wb').write(figures.save(draw('paper'))['svg'])"
     env, folder = {**os.environ, "PYTHONHASHSEED": "1"}, Path(__file__).parent
     found = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True)
@@ -298,6 +292,4 @@ def test_calibration_leaves_out_bins_of_a_few_images():
 def test_images_are_shown_as_they_are_with_a_caption_each():
     for axes, image in zip(drawn("images").axes, IMAGES, strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array()[::8, ::8], image)
-    with pytest.raises(ValueError, match="shorter"):
-        figures.images_grid(IMAGES, ["a"])
     assert figures.images_grid(IMAGES[:0], []).axes == []
