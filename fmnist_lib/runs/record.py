@@ -16,13 +16,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import safetensors.numpy
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.data.splits import stratified_folds
 from fmnist_lib.errors import FailedError
-from fmnist_lib.runs import config as settings
-from fmnist_lib.runs.config import Positive, RunConfig, Stop, one_line
+from fmnist_lib.runs import config
+from fmnist_lib.runs.config import Positive, RunConfig, Settings, Stop, one_line
 from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.training.stopping import EarlyStopping
 
@@ -32,10 +32,8 @@ Arrays = dict[str, np.ndarray]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
 
-class Schema(BaseModel):
-    """Base of what is written: strict about names, so that a typo never becomes a silent field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Schema(Settings, strict=False):
+    """Base of what is written; not strict, since JSON has no tuples."""
 
 
 class EpochRow(Schema):
@@ -140,12 +138,12 @@ class CostRecord(Schema):
     block_images: int  # training images in each timed block
     scaled_to_images: int
     inference_images: int  # in each timed block
-    turns: list[Turn] = []
+    turns: tuple[Turn, ...] = ()
     environment: Environment
     busy_percent: float = 0.0  # from here on of earlier records alone, which have no turns
-    train_seconds_blocks: list[float] = []
-    inference_ms_passes: list[float] = []
-    latency_ms: list[float] = []
+    train_seconds_blocks: tuple[float, ...] = ()
+    inference_ms_passes: tuple[float, ...] = ()
+    latency_ms: tuple[float, ...] = ()
 
 
 Record = TypeVar("Record", RunRecord, CostRecord)
@@ -215,16 +213,16 @@ def follow(
 
 def contradictions(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[str]:
     """Return what does not follow from the rest of a record and the `predictions` by rule."""
-    config, history, stops = record.config, record.history, record.stops
-    labels = true_labels(config)
-    rules = {rule.name: rule for rule in config.rules}
+    run, history, stops = record.config, record.history, record.stops
+    labels = true_labels(run)
+    rules = {rule.name: rule for rule in run.rules}
     facts = [  # field, its value, and the one that follows from the rest
-        ("name", record.name, f"{config.model}-s{config.seed}-{record.key[:12]}"),
+        ("name", record.name, f"{run.model}-s{run.seed}-{record.key[:12]}"),
         ("stops", {name: kept.rule for name, kept in stops.items()}, rules),
         ("result_digest", record.result_digest, result_digest(history, stops)),
     ]
-    if settings.TRAINING_VERSION == 1:  # later there may be records of an earlier one
-        facts += [("key", record.key, config.key)]
+    if config.TRAINING_VERSION == 1:  # later there may be records of an earlier one
+        facts += [("key", record.key, run.key)]
     last = 0
     for name, kept in stops.items():
         arrays = predictions[name]
