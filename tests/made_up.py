@@ -19,9 +19,10 @@ from fmnist_lib.runs.record import (
     RunRecord,
     StopResult,
     Turn,
-    digest_arrays,
     digest_json,
+    follow,
     metrics_of,
+    result_digest,
 )
 from fmnist_lib.runs.store import RunStore
 
@@ -65,8 +66,8 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
         options.pop("environment", ENVIRONMENT),
     )
     config = make_config(model=model, seed=seed, stops=options.pop("stops", (Stop(),)), **options)
-    true = labels(config.test_images)
-    predictions, best = {}, {}
+    true, predictions = labels(config.test_images), {}
+    history = [make_epoch(number, loss) for number, loss in enumerate(losses, start=1)]
     for rule in config.rules:
         found = predicted[rule.name] if isinstance(predicted, dict) else predicted
         found = np.asarray(true if found is None else found).astype(np.uint8)
@@ -75,8 +76,9 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
             "probability": np.broadcast_to(probability, len(true)).astype(np.float16),
             "probability_of_true": np.full(len(true), 0.25, np.float16),
         }
-        best[follow(rule, losses)[0]] = 100.0 * int((found == true).sum()) / len(true)
-    history = [make_epoch(n, loss, best.get(n, 70.0 + n)) for n, loss in enumerate(losses, start=1)]
+        best = follow(rule, history, "weights", {})["best_epoch"] - 1
+        accuracy = {"test_accuracy": 100.0 * int((found == true).sum()) / len(true)}
+        history[best] = history[best].model_copy(update=accuracy)
     stops = {rule.name: keep(rule, history, true, predictions[rule.name]) for rule in config.rules}
     parameters = PARAMETERS.get(model, 10_000)
     record = RunRecord(
@@ -98,58 +100,35 @@ def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, 
 def sealed(record):
     """The record with the digests that follow from what is in it now."""
     stops = {}
-    for name, kept in sorted(record.stops.items()):
+    for name, kept in record.stops.items():
         hashes = {n: getattr(kept, n) for n in ("weights_sha256", "predictions_sha256")}
         digest = digest_json([metrics_of(record.history[: kept.epochs]), hashes])
         stops[name] = kept.model_copy(update={"digest": digest})
-    digests = [kept.digest for kept in stops.values()]
-    result_digest = digest_json([metrics_of(record.history), *digests])
-    return record.model_copy(update={"stops": stops, "result_digest": result_digest})
+    digest = result_digest(record.history, stops)
+    return record.model_copy(update={"stops": stops, "result_digest": digest})
 
 
-def follow(rule, losses):
-    """Best epoch, last epoch, and whether the rule fired."""
-    best = 1
-    for epoch in range(1, len(losses) + 1):
-        best = epoch if losses[epoch - 1] < losses[best - 1] else best
-        if epoch - best == rule.patience:
-            return best, epoch, True
-    return best, len(losses), False
-
-
-def make_epoch(number, test_loss, test_accuracy):
+def make_epoch(number, test_loss):
     return EpochRow(
         epoch=number,
         train_loss=1 / number,
         train_accuracy=80.0 + number,
         test_loss=test_loss,
-        test_accuracy=test_accuracy,
+        test_accuracy=70.0 + number,
         train_seconds=10.0 * number,
         inference_ms=100.0 * number,
     )
 
 
 def keep(rule, history, true, arrays):
-    best, last, fired = follow(rule, [row.test_loss for row in history])
-    row = history[best - 1]
+    kept = follow(rule, history, "weights", arrays)
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (true, arrays["predicted"]), 1)
-    return StopResult(
-        rule=rule,
-        fired=fired,
-        best_epoch=best,
-        epochs=last,
-        train_loss=row.train_loss,
-        train_accuracy=row.train_accuracy,
-        train_loss_eval=0.5 / best,
-        train_accuracy_eval=81.0 + best,
-        test_loss=row.test_loss,
-        test_accuracy=row.test_accuracy,
-        confusion=confusion.tolist(),
-        weights_sha256="weights",
-        predictions_sha256=digest_arrays(arrays),
-        digest="",
-    )
+    again = {
+        "train_loss_eval": 0.5 / kept["best_epoch"],
+        "train_accuracy_eval": 81.0 + kept["best_epoch"],
+    }
+    return StopResult(**kept, **again, confusion=confusion.tolist())
 
 
 def stored(folder, *runs, costs=(), **options) -> Results:

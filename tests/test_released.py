@@ -31,7 +31,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("path", FLAT)
 def test_the_released_numbers_come_out_again(made, path):
     ours, theirs = (pd.read_csv(folder / path) for folder in (made, paths.REPORT))
-    assert set(theirs) <= set(ours)
+    assert [*ours][: len([*theirs])] == [*theirs]  # more may stand behind
     kept = [name for name in theirs if not name.startswith(TIMED)]
     pd.testing.assert_frame_equal(ours[kept], theirs[kept], check_exact=True)
 

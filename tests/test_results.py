@@ -8,7 +8,6 @@ import pytest
 from made_up import ENVIRONMENT, make_cost, make_run, make_turn, mistaken, stored
 
 from fmnist_lib.errors import UserError
-from fmnist_lib.paths import REPORT
 from fmnist_lib.results import tables
 from fmnist_lib.results.columns import column
 from fmnist_lib.results.load import Results, as_recorded, load_results, variant_of
@@ -44,12 +43,6 @@ def patient(tmp_path):
     return stored(tmp_path, *(both(*run) for run in runs), rule=SHORT.name)
 
 
-@pytest.fixture(scope="module")
-def released():
-    store = RunStore(REPORT / "records", read_only=True)
-    return load_results(store, as_recorded(store, plan("paper", seeds="0-4"), free=frozenset()))
-
-
 # --- loading ---
 
 
@@ -79,17 +72,14 @@ def test_what_is_missing_is_left_out_and_nothing_counts_twice(tmp_path):
     results = stored(tmp_path, {})
     (config,), absent = (run.config for run in results.runs), make_config(model="vit_tiny")
     assert len(load_results(results.store, [config, absent, config]).runs) == 1
+    assert results.draft  # being shortened
+    assert not Results(None, (make_run().record,)).draft
     with pytest.raises(UserError, match=f"no record of {absent.name}"):
         load_results(results.store, [absent])
     with pytest.raises(UserError, match=r"'test_loss-p9'; there are: test_loss-p5"):
         load_results(results.store, [config], rule="test_loss-p9")
     with pytest.raises(UserError, match="more than the seed"):  # whose mean would mean nothing
         stored(tmp_path, {}, {"seed": 1, "test_images": 50})
-
-
-def test_one_shortened_run_makes_a_draft():
-    whole, short = (make_run(test_images=images).record for images in (None, N))
-    assert [Results(None, runs).draft for runs in ((whole,), (whole, short))] == [False, True]
 
 
 def test_runs_are_found_as_recorded_for_the_rules_asked_for(tmp_path):
@@ -285,13 +275,6 @@ def test_flat_frames_hold_numbers_and_their_spread():
     frame = framed({"a": first, "b": {**first, "test_loss": Value(1)}}).rename_axis("model")
     text = tables.to_csv(tables.flat(frame)).decode()
     assert text == "model,title,n,test_loss,test_loss_std\na,A,2,0.5,0.1\nb,A,2,1.0,\n"
-
-
-def test_released_records_give_the_released_files(released):
-    made = {f"tables/{table}": tables.table_csv(released, table) for table in ("table1", "table2")}
-    made |= {"tables/confusion": tables.confusion_csv(released)}
-    for name, frame in {**made, "results": tables.results_csv(released)}.items():
-        assert tables.to_csv(frame) == (REPORT / f"{name}.csv").read_bytes()
 
 
 @pytest.mark.parametrize("models", ["", "lenet5", "vit_tiny"])

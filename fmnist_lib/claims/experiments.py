@@ -125,7 +125,7 @@ def judge_experiment(number: str, runs: pd.DataFrame | None) -> dict[float, Verd
     known, right (which images it gets right); for C17 a row a timing alone on the machine, `seed`
     being the round that times both variants, train_seconds an epoch's and per_mac a MAC's.
     """
-    _, _, needs, rule, _ = CLAIMS[number]
+    needs = CLAIMS[number].needs
     families = {c.family for c in needs} - {""}
     every = [c for claim in CLAIMS.values() for c in claim.needs if isinstance(c, Comparison)]
     planned, alone = [c for c in every if c.family in families], [c for c in needs if not c.family]
@@ -138,7 +138,7 @@ def judge_experiment(number: str, runs: pd.DataFrame | None) -> dict[float, Verd
         corrected = above([towards[c] for c in planned], margin, one_makes=True, one_breaks=True)
         answers = dict(zip(planned, corrected, strict=True))
         answers |= zip(alone, above([towards[c] for c in alone], margin), strict=True)
-        verdicts[margin] = rule(*(answers[c] for c in needs)), evidence
+        verdicts[margin] = CLAIMS[number].rule(*(answers[c] for c in needs)), evidence
     return verdicts
 
 

@@ -59,18 +59,12 @@ def most_of(found: int, runs: int) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect, the standard errors that seeds and images leave it with, and how well known."""
+    """An effect, its standard error, and how well that is known."""
 
     effect: float
-    seed_error: float
-    image_error: float
+    error: float  # of seeds and images; 0 only where equal differences tell nothing of chance
     df: float  # degrees of freedom
     seeds: int  # of the side with the fewest
-
-    @property
-    def error(self) -> float:
-        """The standard error; 0 only where equal differences tell nothing of chance."""
-        return hypot(self.seed_error, self.image_error)
 
     @property
     def interval(self) -> Interval:
@@ -102,13 +96,13 @@ def combined(effect: float, seeds: Sequence[tuple[float, int]], images: float) -
     `MOST` times that; without seeds those of the images, of which there are many.
     """
     if not seeds:
-        return Estimate(effect, 0.0, images**0.5, KNOWN, 1)
+        return Estimate(effect, images**0.5, KNOWN, 1)
     least = min(df for _, df in seeds)
     over_seeds = sum(variance for variance, _ in seeds)
     uncertain = sum(variance**2 / df for variance, df in seeds)
     welch = (over_seeds + images) ** 2 / uncertain if uncertain else MOST * least
     df = min(max(welch, least), MOST * least)
-    return Estimate(effect, over_seeds**0.5, images**0.5, df, least + 1)
+    return Estimate(effect, hypot(over_seeds**0.5, images**0.5), df, least + 1)
 
 
 def estimate(by_seed: Sequence[Sequence[float]], lead: np.ndarray | None = None) -> Estimate:
