@@ -54,7 +54,7 @@ def test_nothing_is_read_unverified(tiny, read, monkeypatch):
     assert sorted(verified) == sorted(tiny.files.values())  # each file once
     path = tiny.raw / TRAIN_IMAGES
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(obtain.DataError, match=f"{TRAIN_IMAGES} is not"):
+    with pytest.raises(UserError, match=f"{TRAIN_IMAGES} is not"):
         read(tiny.root)
 
 

@@ -135,7 +135,7 @@ def test_an_archive_is_not_unpacked_beyond_the_size_its_file_has(place, monkeypa
     monkeypatch.setattr(
         obtain.hashlib, "sha256", lambda content: sizes.append(len(content)) or digest(content)
     )
-    with pytest.raises(obtain.DataError, match=rf"{TEST_IMAGES}\.gz is not"):
+    with pytest.raises(UserError, match=rf"{TEST_IMAGES}\.gz is not"):
         obtain.ensure_data(place.root)
     assert max(sizes) <= max(obtain.BYTES.values()) + 1
     assert place.here() == {TRAIN_IMAGES, TRAIN_LABELS}
@@ -159,7 +159,7 @@ def test_a_bad_download_is_named_and_not_used(place, mirror, monkeypatch, fault,
         monkeypatch.setattr(obtain, "TIMEOUT_SECONDS", 0.1)
     elif fault != "breaks off":
         archive.write_bytes(fault(archive.read_bytes()))
-    with pytest.raises(obtain.DataError, match=rf"torchvision's download: [^|]*{told}"):
+    with pytest.raises(UserError, match=rf"torchvision's download: [^|]*{told}"):
         obtain.ensure_data(place.root)
     assert mirror.paths == [f"/{archive.name}"]  # one file's wait, not four
     assert place.here() == set()
@@ -182,7 +182,7 @@ def test_debian_package_is_fetched_once_where_the_download_fails(
 
 def test_when_all_sources_fail_each_is_listed_with_its_reason(debian):
     program(debian, "dpkg-deb", 'echo "Reading"; echo "E: the\nreason" >&2; exit 100')
-    with pytest.raises(obtain.DataError) as error:
+    with pytest.raises(UserError) as error:
         obtain.ensure_data(debian.root)
     _, *missing, system, torchvision, package, by_hand = str(error.value).split(" | ")
     assert [line.split()[0] for line in missing] == list(debian.files)

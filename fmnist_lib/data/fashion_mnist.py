@@ -39,7 +39,7 @@ def load(
     """Obtain the data if need be, verify it, and hold it in memory, normalised (about 0.22 GB).
 
     A number of `train_images` or `test_images` asks for the first of each class in the order of the
-    files. Raises `DataError` where the data cannot be had, `UserError` for an impossible number.
+    files. Raises `UserError` for an impossible number, or where the data cannot be had.
     """
     tensors = []
     raw, counts = raw_images(root), {"train": train_images, "test": test_images}

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,10 +42,6 @@ apt download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb .
 """
 
 
-class DataError(UserError):
-    """The data cannot be obtained, or it is not the published FashionMNIST."""
-
-
 def from_torchvision(name: str, scratch: Path) -> Path:
     """Download what torchvision would, from where it would."""
     import pooch
@@ -73,19 +69,18 @@ def from_debian(name: str, scratch: Path) -> Path:
 
 # From a file's name and a scratch folder to where it lies, itself or with .gz added. A source need
 # not be trusted, and may fail with OSError, ValueError or ImportError.
-Source = Callable[[str, Path], Path]
-SOURCES: dict[str, Source] = {
+SOURCES: dict[str, Callable[[str, Path], Path]] = {
     "a copy installed on this system": lambda name, scratch: SYSTEM_COPY / name,
     "torchvision's download": from_torchvision,
     "Debian's package dataset-fashion-mnist": from_debian,
 }
 
 
-def ensure_data(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES) -> list[str]:
+def ensure_data(root: Path | str = DATA) -> list[str]:
     """Verify the files in `root/FashionMNIST/raw`; fetch what is missing or bad, return its names.
 
     A call that was cut short goes on where it stopped, and several processes may call at once.
-    Raises DataError, with why no source delivers, and UserError when the folder is unusable.
+    Raises `UserError` with why no source delivers or the folder is unusable.
     """
     raw = Path(root) / "FashionMNIST" / "raw"
     faults: dict[str, str] = {}
@@ -96,20 +91,20 @@ def ensure_data(root: Path | str = DATA, sources: Mapping[str, Source] = SOURCES
                 for left in raw.glob(".incoming*"):  # by a process that was killed
                     shutil.rmtree(left, ignore_errors=True)
                 faults = _faults(raw)  # another process may have mended them meanwhile
-                _fetch(faults, raw, sources)
+                _fetch(faults, raw)
     except OSError as error:
         what = [f"cannot use the data folder {root}: {error}", *faults.values()]
         raise UserError("; ".join(what)) from error
     return list(faults)
 
 
-def _fetch(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) -> None:
+def _fetch(faults: dict[str, str], raw: Path) -> None:
     """Ask the sources in turn for what is missing; none is asked again after it failed."""
     missing, reasons = list(faults), []
     # The scratch folder lies on the same disk, which makes the rename atomic.
     with TemporaryDirectory(prefix=".incoming", dir=raw, ignore_cleanup_errors=True) as folder:
         scratch, partial = Path(folder), Path(folder) / "partial"
-        for title, source in sources.items():
+        for title, source in SOURCES.items():
             try:
                 for name in list(missing):
                     print(f"FashionMNIST: {faults[name]}; trying {title}", file=sys.stderr)
@@ -123,7 +118,7 @@ def _fetch(faults: Mapping[str, str], raw: Path, sources: Mapping[str, Source]) 
     if missing:
         what = ["FashionMNIST cannot be obtained", *(faults[name] for name in missing)]
         hint = f"by hand: put the decompressed files into {raw}, or retry with a network"
-        raise DataError(" | ".join([*what, *reasons, hint]))
+        raise UserError(" | ".join([*what, *reasons, hint]))
 
 
 def _faults(raw: Path) -> dict[str, str]:

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from fmnist_lib.runs.config import LAST, Stop
 
-Row = dict[str, float | int | None]
-"""Metrics of one epoch; losses per image, accuracies in percent, times in the unit of the name."""
+Row = dict[str, float | int]  # of one epoch: losses per image, accuracies in percent, times
 
 
 @dataclass
