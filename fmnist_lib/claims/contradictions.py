@@ -30,53 +30,36 @@ def contradictions() -> pd.DataFrame:
 def arithmetic() -> dict[str, Any]:
     """Return every number and name that the sentences fill in."""
     frame = reported_frame()
-    rows = tables.namespace(frame)
-    lenet, vit, dense = (rows[name] for name in ("lenet5", "vit_tiny", "densenet_tiny"))
-    (best, second, *_), (last, before, *_) = (
-        tables.ranked(frame, column) for column in ("test_accuracy", "best_epoch")
-    )
+    n = SimpleNamespace(**tables.namespace(frame))
+    n.models = reported(len(frame))
     thousands = frame.parameters_printed * frame.train_time_per_parameter / 1000
-    waited = frame.epochs - frame.best_epoch
-    spreads = {row.title: 100 * row.train_seconds.std / row.train_seconds for row in rows.values()}
-    resnet, densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
-    wide, narrow = (parameters_of("resnet_mini", widths=w) for w in ((16, 32, 64), (4, 8, 16)))
-    two = parameters_of("densenet_tiny")
-    images, train, test = map(reported, (70_000, TRAIN_IMAGES, TEST_IMAGES))  # sections 1, 3.1
-    return {
-        **rows,
-        "models": reported(len(rows)),
-        "unit": _ends(1e6 * frame.train_seconds / thousands),
-        "best": best,
-        "second": second,
-        "lead": best.test_accuracy - second.test_accuracy,
-        "resnet": resnet,
-        "densenet": densenet,
-        "wide": wide,
-        "narrow": narrow,
-        "wider": wide / resnet.most,
-        "two": two,
-        "three": two + (32 * 8 + 8) - 10 * (32 - 8),  # a transition more, a narrower last layer
-        "wait": _ends(waited),
-        "waited": waited,
-        "per_parameter": _titles(frame, "train_us_per_parameter")[::-1],
-        "vit_slower": 100 * (vit.inference_ms / dense.inference_ms - 1),
-        "inference": _titles(frame, "inference_ms"),
-        "spread": _ends(spreads.values()),
-        "unstable": max(spreads, key=spreads.get),
-        "stable": min(spreads, key=spreads.get),
-        "gaps": lenet.gap - vit.gap,
-        "by_gap": _titles(frame, "gap"),
-        "images": images,
-        "train": train,
-        "test": test,
-        "left": images - train - test,
-        "last": last,
-        "before": before,
-        "last_by": last.best_epoch - before.best_epoch,
-        "between": reported(frame.best_epoch.between(20, 30).sum()),  # section 4
-        "between_run": reported(frame.epochs.between(20, 30).sum()),
-        "by_30": reported((frame.best_epoch <= 30).sum()),
-    }
+    n.unit = _ends(1e6 * frame.train_seconds / thousands)
+    n.best, n.second, *_ = tables.ranked(frame, "test_accuracy")
+    n.lead = n.best.test_accuracy - n.second.test_accuracy
+    n.resnet, n.densenet = (_ends(implied_parameters(m)) for m in ("resnet_mini", "densenet_tiny"))
+    n.wide, n.narrow = (parameters_of("resnet_mini", widths=w) for w in ((16, 32, 64), (4, 8, 16)))
+    n.wider = n.wide / n.resnet.most
+    n.two = parameters_of("densenet_tiny")
+    n.three = n.two + (32 * 8 + 8) - 10 * (32 - 8)  # a transition more, a narrower last layer
+    n.waited = frame.epochs - frame.best_epoch
+    n.wait = _ends(n.waited)
+    n.per_parameter = _titles(frame, "train_us_per_parameter")[::-1]
+    n.inference = _titles(frame, "inference_ms")
+    n.vit_slower = 100 * (n.vit_tiny.inference_ms / n.densenet_tiny.inference_ms - 1)
+    times = zip(frame.train_seconds, frame.title, strict=True)
+    spreads = sorted((100 * seconds.std / seconds, title) for seconds, title in times)
+    n.spread = _ends(spread for spread, _ in spreads)
+    (_, n.stable), *_, (_, n.unstable) = spreads
+    n.by_gap = _titles(frame, "gap")
+    n.gaps = n.lenet5.gap - n.vit_tiny.gap
+    n.images, n.train, n.test = map(reported, (70_000, TRAIN_IMAGES, TEST_IMAGES))  # 1 and 3.1
+    n.left = n.images - n.train - n.test
+    n.last, n.before, *_ = tables.ranked(frame, "best_epoch")
+    n.last_by = n.last.best_epoch - n.before.best_epoch
+    n.between = reported(frame.best_epoch.between(20, 30).sum())  # section 4
+    n.between_run = reported(frame.epochs.between(20, 30).sum())
+    n.by_30 = reported((frame.best_epoch <= 30).sum())
+    return vars(n)
 
 
 def _ends(numbers: Iterable[Value]) -> SimpleNamespace:
