@@ -1,9 +1,6 @@
-"""Numbers that know what they rest on, through arithmetic, frames and copies; the catalogue."""
+"""Numbers that know what they rest on, through arithmetic and frames; the catalogue."""
 
-import copy
-import json
 import operator
-import pickle
 from math import isnan, nan
 
 import numpy as np
@@ -51,14 +48,6 @@ def test_a_scaled_number_keeps_its_spread():
     assert (found, found.std, found.interval) == (60, 10, (50, 70))
     assert found.parts == {"seed 0": 55, "seed 1": 65}
     assert found.sources == ("a", "both", "model:x")
-
-
-@pytest.mark.parametrize("through", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
-def test_copies_are_whole(through):
-    found = through(A)
-    assert type(found) is Value
-    assert (found, vars(found)) == (A, vars(A))
-    assert json.dumps(found) == "6.0"
 
 
 def test_frames_of_objects_keep_values():

@@ -131,8 +131,7 @@ def as_recorded(
 ) -> list[RunConfig]:
     """Each run as the store has it: itself, else one that differs in the `free` settings alone.
 
-    `free` names settings that change rounding and speed but not the experiment. A run the store
-    does not have in any way stays as it is; the stopping rules are those asked for.
+    What the store does not have stays as it is; the stopping rules are those asked for.
     """
     recorded = [run.config for run in store.readable()]
     names = {config.name for config in recorded}

@@ -28,8 +28,7 @@ def wilson_interval(accuracy: float, images: int) -> Interval:
 def share_interval(shares: np.ndarray) -> Interval:
     """That over images, in percent, of an accuracy; `shares` has for each the share of runs right.
 
-    Wald's with two images added on each side: Agresti and Coull, The American Statistician 52
-    (1998) 119.
+    Wald's with two images added on each side: Agresti, Coull, American Statistician 52 (1998) 119.
     """
     images = len(shares) + 4
     middle = (float(np.sum(shares)) + 2) / images

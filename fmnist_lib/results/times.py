@@ -20,11 +20,10 @@ RULED = {  # a time, and the ruler beside it
 def times_of(costs: Mapping[str, CostRecord]) -> dict[str, dict[str, Value]]:
     """By model `train_seconds` (60,000 images), `inference_ms` (10,000), `latency_ms`, `…_p90`.
 
-    Of a model's turns the quieter half counts, in which the ruler, a product of fixed matrices, was
-    fastest. Each time is multiplied by the reference over the ruler beside it, the reference being
-    the median ruler of all quiet halves; so it rests on all these records. A Value is the median,
-    `low` to `high` are the 5th to 95th percentile, `std` the sample standard deviation. A record
-    without turns, of an earlier way to measure, tells nothing here.
+    Of a model's turns the quieter half counts. Each time is multiplied by the reference, the median
+    ruler of all quiet halves, over the ruler beside it; so it rests on all these records. A Value
+    is the median, `low` to `high` are the 5th to 95th percentile, `std` the sample standard
+    deviation. A record without turns, of an earlier way to measure, tells nothing.
     """
     quiet = {model: quieter_half(cost) for model, cost in costs.items() if cost.turns}
     if not quiet:
