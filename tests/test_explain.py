@@ -19,11 +19,9 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     store = RunStore(folder / "records")
     hostile = {"cpu": "A \x1b[31mprocessor\nvalue  100", "dirty": True, "finished": "later"}
-    runs = [
-        make_run(test_images=20),
-        make_run(seed=1, test_images=20, environment=ENVIRONMENT.model_copy(update=hostile)),
-        make_run("vit_tiny", test_images=20),
-    ]
+    other = ENVIRONMENT.model_copy(update=hostile)
+    runs = [("lenet5", 0, ENVIRONMENT), ("lenet5", 1, other), ("vit_tiny", 0, ENVIRONMENT)]
+    runs = [make_run(m, seed, test_images=20, environment=place) for m, seed, place in runs]
     for run in runs:
         store.write(run)
     cost = make_cost(runs[0].record.config)

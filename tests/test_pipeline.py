@@ -150,9 +150,8 @@ def test_when_every_run_failed_the_report_before_is_left_alone(
     command(tmp_path)
     files = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
-    failed = [
-        (config, ValueError("no luck")) for config in plan("smoke", models="lenet5", seeds="7")
-    ]
+    (config,) = plan("smoke", models="lenet5", seeds="7")
+    failed = [(config, ValueError("no luck"))]
     monkeypatch.setattr(here, "run_many", lambda *_, **__: (pair for pair in failed))
     with pytest.raises(FailedError, match="no run succeeded"):
         command(tmp_path, "--keep-going", "--seeds", "7")
@@ -180,7 +179,7 @@ def test_a_run_is_cached_released_or_to_train(tmp_path, smoke_store):
 def test_a_timing_counts_in_turns_and_for_a_release_in_many_of_them(tmp_path):
     (config,) = plan("smoke", models="lenet5")
     own, release = job(tmp_path), job(tmp_path, release=True)
-    own.store.write_cost(make_cost(config))  # in blocks, as it was done once
+    own.store.write_cost(make_cost(config, turns=[]))  # in blocks, as it was done once
     assert not has_cost(own, config)
     own.store.write_cost(make_cost(config, turns=[make_turn(10.0)] * 99))
     assert has_cost(own, config)
