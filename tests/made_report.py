@@ -46,10 +46,6 @@ def code(source, *outputs, tags=()):
     return new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
 
 
-def html(markup):
-    return code("show(it)", new_output("display_data", {"text/html": markup}))
-
-
 def bundles(call, *arguments, **options):
     """What a call of `show` displays."""
     with patch.object(show, "display") as display:

@@ -66,16 +66,16 @@ def test_figures_and_tables_are_numbered_and_cross_references_filled(page):
     assert "The first words [1]." in words(page.main)
 
 
-@pytest.mark.parametrize("name", ["fig-no", "tab-no", "sec-no", "ref-no"])
-def test_a_reference_to_nothing_is_named_but_excused_where_a_notebook_failed(name):
-    with pytest.raises(ReportError, match=f"#{name}"):
-        small(text(f"See [](#{name})."))
+def test_a_reference_to_nothing_is_named_but_excused_where_a_notebook_failed():
+    see = text("See [](#fig-no), [](#tab-no), [](#sec-no) and [](#ref-no).")
+    with pytest.raises(ReportError, match="#fig-no, #tab-no, #sec-no, #ref-no"):
+        small(see)
     error = new_output("error", ename="ValueError", evalue="no <data>", traceback=["\x1b[31mline"])
-    made = small(code("fail()", error, tags=["hide-input"]), text(f"See [](#{name})."))
+    made = small(code("fail()", error, tags=["hide-input"]), see)
     assert "stopped here with ValueError: no <data>" in words(made.find(id="failure"))
     assert words(made.find(id="failure").pre) == "line"
     assert made.select_one(".incomplete a")["href"] == "#failure"
-    assert made.select_one(".missing").string == f"[missing: {name}]"
+    assert made.select_one(".missing").string == "[missing: fig-no]"
 
 
 def test_ids_are_unique_and_every_inner_link_leads_somewhere(page):

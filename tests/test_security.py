@@ -10,7 +10,7 @@ import urllib.request
 import psutil
 import pypdf
 from bs4 import BeautifulSoup
-from made_report import code, html, report, shown, text
+from made_report import code, report, shown, text
 from matplotlib.figure import Figure
 from nbformat.v4 import new_notebook, new_output, new_raw_cell
 
@@ -168,7 +168,7 @@ def test_what_the_report_itself_shows_passes_unchanged():
 
 def test_the_page_lets_only_its_own_script_run_and_loads_nothing(monkeypatch):
     monkeypatch.setattr(module, "sanitise", lambda markup: markup)
-    page = page_of(html("<script>alert(1)</script>"))  # had it slipped through
+    page = page_of(text("<script>alert(1)</script>"))  # had it slipped through
     foreign, _, own = page("script")
     assert (foreign.string, own.get("id")) == ("alert(1)", None)
     digest = base64.b64encode(hashlib.sha256(own.string.encode()).digest()).decode()
