@@ -55,17 +55,21 @@ def mistaken(test_images, wrong):
     return predicted
 
 
-def make_run(model="lenet5", seed=0, *, losses=(0.9, 0.5, 0.7), predicted=None, **options):
+def make_run(
+    model="lenet5",
+    seed=0,
+    *,
+    losses=(0.9, 0.5, 0.7),
+    predicted=None,
+    probability=0.5,
+    environment=ENVIRONMENT,
+    **settings,
+):
     """A run whose test losses are `losses`, and which classifies the test images as `predicted`.
 
-    `predicted` may be a dict by rule's name. `probability`, if given, is that of the predicted
-    class. Options: `stops`, `environment`, and settings of the config.
+    `predicted` may be a dict by rule's name. `probability` is that of the predicted class.
     """
-    probability, environment = (
-        options.pop("probability", 0.5),
-        options.pop("environment", ENVIRONMENT),
-    )
-    config = make_config(model=model, seed=seed, stops=options.pop("stops", (Stop(),)), **options)
+    config = make_config(model=model, seed=seed, **{"stops": (Stop(),), **settings})
     true, predictions = labels(config.test_images), {}
     history = [make_epoch(number, loss) for number, loss in enumerate(losses, start=1)]
     for rule in config.rules:

@@ -52,11 +52,11 @@ class Results:
         """The models there are runs of as the paper has them, in the paper's order."""
         return [model for model, variant in self._keyed if variant == plans.PAPER]
 
-    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
-        """The runs of a variant, by seed and fold; raises `UserError` if there is none."""
-        if (model, variant) not in self._keyed:
-            raise UserError(f"no results for {model!r}, variant {variant!r}")
-        return self._keyed[model, variant]
+    def of(self, model: str) -> list[RunRecord]:
+        """The runs of a model as the paper has it, by seed; raises `UserError` if there is none."""
+        if model not in self.models:
+            raise UserError(f"no results for {model!r}")
+        return self._keyed[model, plans.PAPER]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run."""
