@@ -118,3 +118,10 @@ def test_the_report_asked_for_is_read_else_ones_own_else_the_released(
         command("--output", tmp_path / "none")
     with pytest.raises(UserError, match="smoke, paper, study"):
         command("--profile", "fast")
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"numbers": {}}'])
+def test_damaged_numbers_are_named_in_one_line(tmp_path, content):
+    (tmp_path / "numbers.json").write_text(content)
+    with pytest.raises(UserError, match=r"^[^\n]*numbers\.json: cannot be read[^\n]*$"):
+        explain("table1/lenet5/test_accuracy", tmp_path)

@@ -37,18 +37,23 @@ def explain(address: str, report: Path) -> str:
     Several lines. Raises `UserError` unless there is one such number or run, and
     `DamagedRecordError` for a record of the report that cannot be read.
     """
-    told = json.loads((report / "numbers.json").read_bytes())
+    file = report / "numbers.json"
+    try:
+        told = json.loads(file.read_bytes())
+        numbers, sources = told["numbers"], told["sources"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise UserError(f"{file}: cannot be read as one of a report; make that again") from None
     store = RunStore(report / "records", read_only=True)
     records: dict[str, RunRecord | CostRecord] = {run.name: run for run in store.runs()}
     records |= {f"costs/{cost.name}": cost for cost in store.costs()}
-    if number := told["numbers"].get(address):
-        rests_on = told["sources"][number["source"]]
+    if number := numbers.get(address):
+        rests_on = sources[number["source"]]
         lines: Lines = [(address, number["text"]), ("in full", number["value"])]
         lines += [(words, number[n]) for n, words in SPREAD.items() if number[n] is not None]
         lines += number["parts"].items()
         lines += [("rests on", NO_RECORD.get(name, name)) for name in rests_on]
     else:
-        name = find_record(address, records, told["numbers"])
+        name = find_record(address, records, numbers)
         rests_on, lines = [name], [("record", name), ("key", getattr(records[name], "key", "–"))]
         for rule, kept in getattr(records[name], "stops", {}).items():
             when = f"epoch {kept.best_epoch} of {kept.epochs}"
