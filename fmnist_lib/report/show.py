@@ -185,6 +185,8 @@ def as_text(value: object, spec: str = "", part: str = "") -> str:
     if isinstance(value, Value):
         if spec in ("", ","):
             spec = ",.0f" if value.is_integer() else ".2f"
+        if spec == ".3f" and 0 < value < 0.0005:  # a probability is never nothing
+            return "< 0.001"
         text = format(float(value), spec)
         if text[0] == "-":
             text = text.replace("-", "−", 1) if re.search("[1-9]", text) else text[1:]
