@@ -22,18 +22,20 @@ AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_
 
 
 def judge_all(results: Results, timings: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return what `judged` does, of our runs."""
+    """Return what `judge` does, of our runs; `timings` are those of C17."""
     runs, found = tables.runs_frame(results), map(results.predictions, results.runs)
     runs["right"] = [each["predicted"] == each["true"] for each in found]
-    return judged(our_tables(results), runs[runs.fold.isna()], timings)
+    return judge(our_tables(results), runs[runs.fold.isna()], timings)
 
 
-def judged(ours: Tables, runs: pd.DataFrame, timings: pd.DataFrame | None = None) -> pd.DataFrame:
+def judge(
+    ours: Tables, runs: pd.DataFrame | None, timings: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return every claim: id, claim, where, in_paper, outcome, depends, margins, evidence.
 
     Text, but for `evidence`, a `Sentence`. `in_paper` is what the same rule says of the paper's own
     tables; `depends` on what it may hang that a claim does not hold; `margins` the verdicts at half
-    and twice the margin, where one enters. `runs`, and `timings` for C17, are those of experiments.
+    and twice the margin, where one enters. `runs`, and `timings` for C17, as in `judge_experiment`.
     """
     paper, rows = paper_tables(), []
     for number, claim in sorted(CLAIMS.items(), key=lambda item: int(item[0][1:])):
