@@ -15,6 +15,8 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from fmnist_lib import paths
 from fmnist_lib.report.files import scratch, write_files
@@ -87,11 +89,9 @@ def execute(
     The kernel works in the project's folder, where it finds our library before any other.
     """
     ipython_folder.mkdir()
-    book = nbformat.read(path, as_version=4)
-    defaults = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
-    lines = "".join(f"{name} = {value!r}\n" for name, value in parameters.items())
-    given = nbformat.v4.new_code_cell(lines, metadata={"tags": ["injected-parameters"]})
-    book.cells.insert(book.cells.index(defaults) + 1, given)
+    book = parameterize_notebook(load_notebook_node(str(path)), dict(parameters))
+    for part in (book, *book.cells):
+        part.metadata.pop("papermill", None)  # among it paths of this machine
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     code[0].source = CHECK + code[0].source
     client = NotebookClient(
@@ -116,5 +116,6 @@ def execute(
         told = {"ename": name, "evalue": value, "traceback": [error]}
         last.outputs.append(nbformat.v4.new_output("error", **told))
     code[0].source = code[0].source.removeprefix(CHECK)
+    given = next(cell for cell in code if "injected-parameters" in cell.metadata.get("tags", []))
     given.source = given.source.replace(f"{paths.ROOT.as_posix()}/", "")  # of this machine
     return book, error
