@@ -58,7 +58,7 @@ def data_files(results: Results, weights: Mapping[str, Arrays]) -> dict[str, byt
         files[f"models/{model}/README.md"] = _filled_in("model_card.md.j2", **told)
     columns: dict[str, dict[str, None]] = {}
     for path, name in ((path, name) for path, frame in flat.items() for name in frame):
-        while name not in COLUMNS:  # but for what all columns may have: _std, _low, …
+        while name and name not in COLUMNS:  # but for what all columns may have: _std, _low, …
             name = name.rpartition("_")[0]
         columns.setdefault(name, {})[Path(path).stem] = None
     files["README.md"] = _filled_in("report_readme.md.j2", results=results, columns=columns)
