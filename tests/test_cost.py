@@ -1,6 +1,7 @@
 """What models cost, against counts made by hand and files really written."""
 
 import time
+from collections import namedtuple
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -98,7 +99,7 @@ def test_options_change_the_macs():
 # --- times ---
 
 
-@pytest.mark.parametrize(("minutes", "rounds"), [(0, 2), (1, 4)])
+@pytest.mark.parametrize(("minutes", "rounds"), [(0, 2), (2, 6)])
 def test_models_take_turns_for_the_time_given_but_two_at_least(
     images, tmp_path, monkeypatch, minutes, rounds
 ):
@@ -114,8 +115,8 @@ def test_models_take_turns_for_the_time_given_but_two_at_least(
     clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
     monkeypatch.setattr(cost, "time", clock)
     pair, store = configs("lenet5", "baseline_cnn"), RunStore(tmp_path)
-    first, second = measure_costs(pair, images, minutes=minutes, on_round=told.append)
-    assert told == list(range(1, rounds + 1))
+    first, second = measure_costs(pair, images, minutes=minutes, on_minute=told.append)
+    assert told == list(range(1, minutes + 1))
     assert order == ["lenet5", "baseline_cnn"] * (1 + rounds)  # once to warm up
     assert [len(record.turns) for record in (first, second)] == [rounds, rounds]
     assert [record.config for record in (first, second)] == pair
@@ -125,21 +126,37 @@ def test_models_take_turns_for_the_time_given_but_two_at_least(
 
 
 def test_times_are_of_all_images_and_a_busy_neighbour_shows_beside_them(images, monkeypatch):
-    """Whatever is timed takes a second in the first round and two in the second."""
-    rounds = [1]
-    monkeypatch.setattr(cost, "seconds_of", lambda action: [action(), float(rounds[-1])][1])
-    used = SimpleNamespace(idle=25.0, steal=10.0, iowait=5.0)
-    monkeypatch.setattr(psutil, "cpu_times_percent", lambda: used)
-    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
-    monkeypatch.setattr(psutil.Process, "cpu_percent", lambda self: 80.0)  # of one of two cores
-    (record,) = measure_costs(configs("lenet5"), images, minutes=0, on_round=rounds.append)
+    """A minute and a half in the warm-up, one in the first round, half of one in the second."""
+    seconds, clock, turn = iter([90.0, 60.0, 30.0]), SimpleNamespace(now=0.0), cost.Timing.take_turn
+
+    def timed(self):
+        clock.turn = next(seconds)
+        return turn(self)
+
+    def seconds_of(action):
+        action()
+        clock.now += 0.01  # of two cores: a quarter idle, a tenth stolen, two fifths ours
+        return clock.turn
+
+    times = namedtuple("Times", ["user", "system", "idle", "iowait", "steal", "guest"])
+    share = times(0.52, 0.08, 0.25, 0.05, 0.10, 0.30)  # what guests take is in `user`
+    own = SimpleNamespace
+    monkeypatch.setattr(cost.Timing, "take_turn", timed)
+    monkeypatch.setattr(cost, "seconds_of", seconds_of)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times(*(2 * clock.now * s for s in share)))
+    monkeypatch.setattr(
+        *(psutil.Process, "cpu_times"),
+        lambda self: own(user=0.7 * clock.now, system=0.1 * clock.now),
+    )
+    (record,) = measure_costs(configs("lenet5"), images, minutes=0)
     assert (record.block_images, record.inference_images) == (64, 50)
     assert record.scaled_to_images == 60_000
-    for seconds, turn in enumerate(record.turns, start=1):
-        assert turn.train_seconds == pytest.approx(seconds * 60_000 / 64)
-        assert turn.inference_ms == pytest.approx(seconds * 1000 * 10_000 / 50)
-        assert {turn.latency_ms, turn.latency_ms_p90, *turn.ruler_ms} == {seconds * 1000}
-        assert (turn.steal_percent, turn.others_percent) == (10, 20)
+    for took, measured in zip((60, 30), record.turns, strict=True):
+        assert measured.train_seconds == pytest.approx(took * 60_000 / 64)
+        assert measured.inference_ms == pytest.approx(took * 1000 * 10_000 / 50)
+        assert {measured.latency_ms, measured.latency_ms_p90, *measured.ruler_ms} == {took * 1000}
+        assert measured.steal_percent == pytest.approx(10)
+        assert measured.others_percent == pytest.approx(20)
 
 
 def test_runs_that_cost_the_same_share_a_measurement():

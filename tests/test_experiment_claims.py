@@ -11,8 +11,7 @@ from scipy import stats
 from fmnist_lib.claims.experiments import LENET, RIVALS, Comparison, effect, judge_experiment
 from fmnist_lib.claims.judge import judge_all
 from fmnist_lib.claims.verdicts import CLAIMS, Outcome, outcome_of
-from fmnist_lib.models import build_model
-from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.models import build_model, count_parameters
 from fmnist_lib.results.statistics import combined
 from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.plans import ABLATED, AUGMENTED

@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fmnist_lib.models import MODELS, OptionError, build_model
+from fmnist_lib.models import MODELS, OptionError, build_model, count_parameters
 from fmnist_lib.models.densenet_tiny import DenseBlock
-from fmnist_lib.models.describe import count_parameters
 from fmnist_lib.models.resnet_mini import ResidualBlock
 from fmnist_lib.models.vit_tiny import EncoderLayer, PatchEmbedding
 

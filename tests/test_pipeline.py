@@ -64,7 +64,7 @@ def quick(monkeypatch, smoke_store, tmp_path):
             write(folder, name, front["date"].encode())
         return ""
 
-    def measure(configs, data, *, minutes, on_round):
+    def measure(configs, data, *, minutes, on_minute):
         done.timed += [(config.model, minutes) for config in configs]
         return [make_cost(config, turns=done.turns) for config in configs]
 

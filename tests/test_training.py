@@ -218,7 +218,7 @@ def test_parts_are_disjoint_keep_their_labels_and_depend_on_protocol_and_seed(no
     known = [image.sum().item() for image in noise.train_images]
     assert sorted(pairs) == sorted(zip(known, noise.train_labels.tolist(), strict=True))
     assert [len(part[1]) for part in (parts.train, parts.held["validation"])] == [40, 20]
-    assert torch.equal(parts.test[0], noise.test_images)
+    assert torch.equal(parts.held["test"][0], noise.test_images)
     others = loop.split_parts(noise, split_config(seed=1)).held["validation"][0]
     assert not torch.equal(others, parts.held["validation"][0])
 

@@ -5,8 +5,7 @@ from decimal import Decimal
 
 import pandas as pd
 
-from fmnist_lib.models import MODELS, build_model
-from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.models import MODELS, build_model, count_parameters
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
 from fmnist_lib.results.value import PAPER, Value, framed, reported

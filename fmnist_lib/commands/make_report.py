@@ -165,7 +165,10 @@ def measure_missing(job: Job, configs: Sequence[RunConfig]) -> None:
     # The runs of a profile all have the same images.
     data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
     costs = measure_costs(
-        missing, data, minutes=minutes, on_round=lambda n: n % 10 or tell(f"round {n}")
+        missing,
+        data,
+        minutes=minutes,
+        on_minute=lambda passed: tell(f"{passed} of {minutes} min"),
     )
     for cost in costs:
         job.store.write_cost(cost)

@@ -19,7 +19,7 @@ from .mobilenet_lite import MobileNetLite
 from .resnet_mini import ResNetMini
 from .vit_tiny import ViTTiny
 
-__all__ = ["MODELS", "ModelSpec", "OptionError", "build_model"]
+__all__ = ["MODELS", "ModelSpec", "OptionError", "build_model", "count_parameters"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,8 @@ def build_model(name: str, **overrides: Any) -> nn.Module:  # noqa: ANN401, valu
         return builder(**overrides)
     except OptionError as error:
         raise OptionError(f"{name}: {error}") from None
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable weights."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

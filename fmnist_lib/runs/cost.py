@@ -46,14 +46,14 @@ def measure_costs(
     data: Dataset,
     *,
     minutes: float = MINUTES,
-    on_round: Callable[[int], None] = lambda number: None,
+    on_minute: Callable[[int], None] = lambda passed: None,
 ) -> list[CostRecord]:
     """Time training, inference and single images of models on one thread, for so many minutes.
 
     The models take turns of a few seconds, at least two each, so that a slow stretch of the machine
     falls on all of them. A product of fixed matrices, timed around every block, tells how fast the
     machine was just then: what a virtual machine's neighbours take shows nowhere else. Nothing else
-    may run. `on_round` is told each round's number, from 1.
+    may run. `on_minute` is told now and then how many minutes have passed.
     """
     loop.keep_freed_memory()
     loop.exact_arithmetic()
@@ -61,10 +61,12 @@ def measure_costs(
         environment = describe_environment()
         timings = [Timing(config, data) for config in configs]
         rounds: list[list[Turn]] = []
-        end = time.monotonic() + 60 * minutes
-        while len(rounds) < 2 or time.monotonic() < end:
-            on_round(len(rounds) + 1)
+        started, passed = time.monotonic(), 0.0
+        while len(rounds) < 2 or passed < 60 * minutes:
             rounds.append([timing.take_turn() for timing in timings])
+            before, passed = passed, time.monotonic() - started
+            if passed // 60 > before // 60:
+                on_minute(int(passed // 60))
         environment = ended(environment)
     return [
         CostRecord(
@@ -73,7 +75,7 @@ def measure_costs(
             config=timing.config,
             block_images=len(timing.parts.train[1]),
             scaled_to_images=TRAIN_IMAGES,
-            inference_images=len(timing.parts.test[1]),
+            inference_images=len(timing.parts.held["test"][1]),
             turns=turns,
             environment=environment,
         )
@@ -91,7 +93,7 @@ class Timing:
         parts = loop.split_parts(data, config)
         train, test = (
             tuple(tensor[:images] for tensor in part)
-            for part, images in ((parts.train, TRAINED), (parts.test, TESTED))
+            for part, images in ((parts.train, TRAINED), (parts.held["test"], TESTED))
         )
         self.parts = replace(parts, train=train, held={"test": test})
         self.trainer = loop.Trainer(self.model, self.parts, config)
@@ -100,27 +102,24 @@ class Timing:
 
     def take_turn(self) -> Turn:
         """Time one block of training, one of testing and some single images, rulers between."""
-        import psutil  # who trains elsewhere times nothing
-
-        machine, process = psutil.cpu_times_percent, psutil.Process()
-        machine(), process.cpu_percent()  # from here on
+        start = processor_seconds()
         before = seconds_of(self.multiply)
         train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
         between = seconds_of(self.multiply)
-        test = seconds_of(lambda: loop.evaluate(self.model, self.parts.test))
+        test = seconds_of(lambda: loop.evaluate(self.model, self.parts.held["test"]))
         single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]
         after = seconds_of(self.multiply)
-        used, own = machine(), process.cpu_percent() / psutil.cpu_count()
-        steal = getattr(used, "steal", 0.0)
-        others = 100 - used.idle - getattr(used, "iowait", 0.0) - steal - own
+        used = {name: now - start[name] for name, now in processor_seconds().items()}
+        others = used["all"] - used["idle"] - used["stolen"] - used["ours"]
+        percent = 100 / max(used["all"], 0.01)  # the clock of processors has ticks
         return Turn(
             train_seconds=train * TRAIN_IMAGES / len(self.parts.train[1]),
-            inference_ms=1000 * test * TEST_IMAGES / len(self.parts.test[1]),
+            inference_ms=1000 * test * TEST_IMAGES / len(self.parts.held["test"][1]),
             latency_ms=1000 * statistics.median(single),
             latency_ms_p90=1000 * statistics.quantiles(single, n=10)[-1],
             ruler_ms=(1000 * before, 1000 * between, 1000 * after),
-            others_percent=max(0.0, others),
-            steal_percent=steal,
+            others_percent=max(0.0, percent * others),
+            steal_percent=percent * used["stolen"],
         )
 
     def classify_one(self) -> None:
@@ -140,3 +139,17 @@ def seconds_of(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def processor_seconds() -> dict[str, float]:
+    """Return how long the cores have run: in all, idle, stolen from a virtual machine, for us."""
+    import psutil  # who trains elsewhere times nothing
+
+    times, own = psutil.cpu_times()._asdict(), psutil.Process().cpu_times()
+    guests = times.get("guest", 0.0) + times.get("guest_nice", 0.0)  # which `user` has already
+    return {
+        "all": sum(times.values()) - guests,
+        "idle": times["idle"] + times.get("iowait", 0.0),
+        "stolen": times.get("steal", 0.0),
+        "ours": own.user + own.system,
+    }

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from fmnist_lib.data.fashion_mnist import Dataset, load
-from fmnist_lib.models import build_model
-from fmnist_lib.models.describe import count_parameters
+from fmnist_lib.models import build_model, count_parameters
 from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import count_macs
@@ -91,7 +90,7 @@ def keep(
         **records.follow(rule.rule, history, records.digest_arrays(weights), predictions),
         train_loss_eval=trained.mean_loss,
         train_accuracy_eval=trained.accuracy,
-        confusion=confusion_matrix(parts.test[1].cpu(), predicted).tolist(),
+        confusion=confusion_matrix(parts.held["test"][1].cpu(), predicted).tolist(),
     )
     return result, predictions, weights
 

@@ -71,11 +71,6 @@ class Parts:
     train: Part
     held: dict[str, Part]  # by split: test, then validation and fold where there are any
 
-    @property
-    def test(self) -> Part:
-        """The official test images."""
-        return self.held["test"]
-
 
 def split_parts(data: Dataset, config: RunConfig) -> Parts:
     """Return what `config.protocol` trains on, stops on and reports on."""
