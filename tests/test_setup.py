@@ -26,7 +26,7 @@ PROJECT = PYPROJECT["project"]
 NEEDED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
 DEPENDENCIES = [Requirement(text) for text in NEEDED]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # most are called the same
-CONDA_NAMES |= {"playwright": "playwright-python"}
+CONDA_NAMES |= {"playwright": "playwright-python", "jupyter-client": "jupyter_client"}
 CONDA_OWN = {"python", "pip", "setuptools", "pango"}
 PANGO = ("libpango-1.0-0", "libpangoft2-1.0-0", "libharfbuzz-subset0")
 
