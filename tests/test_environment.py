@@ -74,12 +74,16 @@ def test_the_commit_is_that_of_the_projects_own_checkout(tmp_path, own, project,
     assert project(own) == (None, None)  # there is no git
 
 
+CLEAN, CHANGED = ("", "a.log", "study/record.json"), ("a.py", ".gitignore", "old_study/a.py")
+
+
 @pytest.mark.parametrize(
-    ("file", "dirty"), [("", False), ("a.log", False), ("a.py", True), (".gitignore", True)]
+    ("file", "dirty"), [*((file, False) for file in CLEAN), *((file, True) for file in CHANGED)]
 )
-def test_dirty_is_what_is_neither_committed_nor_ignored(own, project, file, dirty):
+def test_dirty_is_what_is_neither_committed_nor_ignored_nor_a_record(own, project, file, dirty):
     run_git(own, "config", "status.showUntrackedFiles", "no")  # a user's own taste
     if file:
+        (own / file).parent.mkdir(exist_ok=True)
         (own / file).write_text("changed\n*.log\n")
     assert project(own) == (run_git(own, "rev-parse", "HEAD"), dirty)
 

@@ -36,7 +36,8 @@ def now() -> str:
 def describe_environment() -> Environment:
     """Return the environment of what starts now, with the code as it is now; `ended` ends it."""
     started = now()
-    status = git("status", "--porcelain", "--untracked-files=normal")
+    # Records of the study that are not committed yet are no change of what makes more of them.
+    status = git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":!study")
     return Environment(
         python=platform.python_version(),
         packages={name: package_version(name) for name in PACKAGES},
