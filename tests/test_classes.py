@@ -129,6 +129,9 @@ def test_calibration_is_torchmetrics(chances):
     assert accuracy == pytest.approx(frame.accuracy["lenet5"])
 
 
-def test_certain_probabilities_have_a_bin(tmp_path):
-    certain = {"predicted": mistaken(N, range(10)), "probability": np.ones(N)}
-    assert classes.calibration(stored(tmp_path, certain)).calibration_error["lenet5"] == 10
+@pytest.mark.parametrize(("of_right", "error"), [(1.0, 10.0), (0.9375, 4.375)])
+def test_certain_probabilities_are_in_the_last_bin(tmp_path, of_right, error):
+    """Ten of 100 images are wrong with certainty; the last bin begins at 14/15."""
+    sure = np.where(np.arange(N) < 10, 1.0, of_right)
+    run = {"predicted": mistaken(N, range(10)), "probability": sure}
+    assert classes.calibration(stored(tmp_path, run)).calibration_error["lenet5"] == error
