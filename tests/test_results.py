@@ -84,7 +84,7 @@ def test_what_is_missing_is_left_out_and_nothing_counts_twice(tmp_path):
 def test_runs_are_found_as_recorded_for_the_rules_asked_for(tmp_path):
     asked = make_run(test_images=N).record.config
     store = stored(tmp_path, {"precision": "bf16", "stops": (Stop(), LONG)}).store
-    (found,) = as_recorded(store, [asked], free=frozenset({"precision"}))
+    (found,) = as_recorded(store, [asked])
     assert (found.precision, found.stops) == ("bf16", (Stop(),))
 
 

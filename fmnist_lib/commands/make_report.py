@@ -12,7 +12,6 @@ import yaml
 
 from fmnist_lib import paths
 from fmnist_lib.commands.job import Job, finish, job_of, released_records
-from fmnist_lib.commands.notebook import HOW
 from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
@@ -146,7 +145,7 @@ def complete_seeds(released: RunStore) -> list[RunConfig]:
     """Return the runs of those seeds of which there is every model."""
     configs: list[RunConfig] = []
     for seed in sorted({run.config.seed for run in released.runs()}):
-        runs = as_recorded(released, plan("paper", seeds=str(seed)), free=HOW)
+        runs = as_recorded(released, plan("paper", seeds=str(seed)))
         configs += runs if all(map(released.find, runs)) else []
     return configs
 

@@ -10,7 +10,6 @@ from fmnist_lib.results.load import Results, as_recorded, load_results
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
-HOW = frozenset({"device", "precision"})  # of no concern to who reads a report's records
 OWN, RELEASED = "this machine's records", "the released records, not trained on this machine"
 
 
@@ -47,14 +46,14 @@ def open_results(
         folders = {f"the records in {place}": folder}
     elif train:
         wanted = plan(profile, models=models, seeds=seeds)
-        job = Job(profile, as_recorded(RunStore(paths.RUNS), wanted, free=HOW), paths.BUILD)
+        job = Job(profile, as_recorded(RunStore(paths.RUNS), wanted), paths.BUILD)
         with job.store.lock():
             train_missing(job)
     shown = []
     for origin, folder in folders.items():
         store = RunStore(folder, read_only=True)
         there = ",".join(map(str, sorted({run.config.seed for run in store.readable()})))
-        configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there), free=HOW)
+        configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
         found = {config.model for config in configs if store.find(config)}
         shown.append((len(found), store, configs, origin))
     number, store, configs, origin = max(shown, key=lambda each: each[0])  # else the first

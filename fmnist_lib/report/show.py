@@ -185,7 +185,7 @@ def as_text(value: object, spec: str = "", part: str = "") -> str:
     if isinstance(value, Value):
         if spec in ("", ","):
             spec = ",.0f" if value.is_integer() else ".2f"
-        if spec == ".3f" and 0 < value < 0.0005:  # a probability is never nothing
+        if spec == ".3f" and 0 < value < 0.0005:  # it is not nothing
             return "< 0.001"
         text = format(float(value), spec)
         if text[0] == "-":

@@ -20,8 +20,9 @@ from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
 from fmnist_lib.runs.store import RunStore
 
 REPLICATE = {"seed", "fold", "partition"}  # what tells the runs of a variant apart
+WHERE = {"device", "precision"}  # of no concern to who reads a report's records
 HOW = {"protocol", "validation_images", "folds", "stops", "train_images", "test_images"} | {
-    *("max_epochs", "device", "engine", "precision")  # the same of all variants of a study
+    *("max_epochs", "engine", *WHERE)  # the same of all variants of a study
 }
 
 
@@ -126,10 +127,8 @@ def _newest_costs(results: Results) -> dict[str, CostRecord]:
     return max(machines.values(), key=lambda costs: len(costs.keys() & timed.keys()), default={})
 
 
-def as_recorded(
-    store: RunStore, configs: Iterable[RunConfig], *, free: frozenset[str]
-) -> list[RunConfig]:
-    """Each run as the store has it: itself, else one that differs in the `free` settings alone.
+def as_recorded(store: RunStore, configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Each run as the store has it: itself, else one that differs in `WHERE` alone.
 
     What the store does not have stays as it is; the stopping rules are those asked for.
     """
@@ -137,7 +136,7 @@ def as_recorded(
     names = {config.name for config in recorded}
 
     def nearest(config: RunConfig) -> RunConfig:
-        alike = [other for other in recorded if not other.differs(config, ignoring=free)]
+        alike = [other for other in recorded if not other.differs(config, ignoring=WHERE)]
         return alike[-1] if alike and config.name not in names else config
 
     return [nearest(config).model_copy(update={"stops": config.stops}) for config in configs]

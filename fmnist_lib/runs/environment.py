@@ -37,7 +37,7 @@ def describe_environment() -> Environment:
     """Return the environment of what starts now, with the code as it is now; `ended` ends it."""
     started = now()
     # Records of the study that are not committed yet are no change of what makes more of them.
-    status = git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":!study")
+    status = git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)study")
     return Environment(
         python=platform.python_version(),
         packages={name: package_version(name) for name in PACKAGES},
