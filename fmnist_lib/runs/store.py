@@ -1,12 +1,13 @@
 """The store of runs: the only reader and writer of their files.
 
 A folder with one sub-folder a run: `record.json` beside the arrays, named by their digest
-(`predictions-<sha256>.safetensors` and, in the local store alone, `weights-…`), so that rules with
-the same best epoch share them. Costs lie in `costs/`. The record is written last and in one step:
+(`predictions-<sha256>.safetensors.xz` and, in the local store alone, `weights-….safetensors`), so
+that rules with the same best epoch share them. Costs lie in `costs/`. The record is written last and in one step:
 before it there is no run, or still the one that it replaces. What is left over, by a kill too, is
 removed when the run is next written.
 """
 
+import lzma
 import os
 import shutil
 import tempfile
@@ -82,7 +83,7 @@ class RunStore:
         """Store a run, in place of an earlier one; raise `FailedError` where the disk refuses."""
         record = output.record
         files = {
-            self.path_of(record, kind, rule).name: records.encode_arrays(arrays)
+            (path := self.path_of(record, kind, rule)).name: packed(path, arrays)
             for kind in ("predictions", "weights")
             for rule, arrays in getattr(output, kind).items()
         }
@@ -111,7 +112,8 @@ class RunStore:
     def path_of(self, record: RunRecord, kind: str, rule: str) -> Path:
         """Return where a run's `predictions` or `weights` under a rule lie, if there are any."""
         sha256 = getattr(record.stops[rule], f"{kind}_sha256")
-        return self.folder / record.name / f"{kind}-{sha256[:16]}.safetensors"
+        ending = ".safetensors.xz" if kind == "predictions" else ".safetensors"
+        return self.folder / record.name / f"{kind}-{sha256[:16]}{ending}"
 
     def find(self, config: RunConfig) -> RunRecord | None:
         """Return the record with all rules asked for, or None; a damaged one is set aside."""
@@ -208,11 +210,20 @@ class RunStore:
         other.write(RunOutput(record, predictions, {}))
 
 
+def packed(path: Path, arrays: Arrays) -> bytes:
+    """Return the content of a file of arrays; predictions take a third of the space compressed."""
+    content = records.encode_arrays(arrays)
+    return lzma.compress(content) if path.suffix == ".xz" else content
+
+
 def read_arrays(path: Path, expected: str) -> Arrays:
     """Return the arrays in a file; raise `DamagedRecordError` unless `expected` is their digest."""
+    if path.suffix == ".xz" and path.with_suffix("").exists():  # once they were not compressed
+        path = path.with_suffix("")
     try:
-        arrays = safetensors.numpy.load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        with (lzma.open if path.suffix == ".xz" else open)(path, "rb") as file:
+            arrays = safetensors.numpy.load(file.read())
+    except (OSError, EOFError, ValueError, lzma.LZMAError, safetensors.SafetensorError) as error:
         fault = getattr(error, "strerror", None) or error
         raise DamagedRecordError(f"{path}: cannot be read ({fault})") from None
     if records.digest_arrays(arrays) != expected:
