@@ -15,7 +15,7 @@ from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.plans import plan
-from fmnist_lib.training.loop import Parts, Trainer, finish, place_model, split_parts
+from fmnist_lib.training.loop import Parts, Trainer, carry_out, place_model, split_parts
 
 KINDS = {  # the first with a word that is in the operation's name
     "convolutions": ("conv",),
@@ -39,12 +39,12 @@ def measure(config: RunConfig, parts: Parts) -> tuple[float, Counter[str]]:
     torch.manual_seed(config.seed)
     model = place_model(build_model(config.model, **config.model_options), config)
     trainer = Trainer(model, parts, config)
-    finish(trainer.train_epoch(1))  # the warm-up
+    carry_out(trainer.train_epoch(1))  # the warm-up
     started = time.perf_counter()
-    finish(trainer.train_epoch(2))
+    carry_out(trainer.train_epoch(2))
     step = 1000 * (time.perf_counter() - started) / STEPS
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        finish(trainer.train_epoch(3))
+        carry_out(trainer.train_epoch(3))
     kinds: Counter[str] = Counter()
     for event in profiler.key_averages():
         if event.key.startswith("aten::") or kind_of(event.key) != REST:  # the rest is bookkeeping

@@ -22,7 +22,7 @@ from fmnist_lib.data.splits import batch_order
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import DATA
 from fmnist_lib.runs.config import RunConfig, make_config
-from fmnist_lib.training.loop import Parts, Trainer, finish, keep_freed_memory, place_model
+from fmnist_lib.training.loop import Parts, Trainer, carry_out, keep_freed_memory, place_model
 from fmnist_lib.training.metrics import Sums
 
 WARM_UP = 10  # batches before the clock starts
@@ -237,12 +237,12 @@ def ours(model: nn.Module, work: Work) -> Block:
         Trainer(model, Parts(tuple(t[rows].to(work.device) for t in tensors), {}), config)
         for rows in parts
     )
-    warm_up = finish(first.train_epoch(1))
+    warm_up = carry_out(first.train_epoch(1))
     then.restore(first.state())  # the optimiser's
     if _together:
         _together.wait(timeout=600)  # another process may have failed
     block = Block(work.device, started=now(work.device))
-    running = finish(then.train_epoch(2))
+    running = carry_out(then.train_epoch(2))
     block.stop()
     both = Sums(*(getattr(warm_up, x) + getattr(running, x) for x in ("loss", "correct", "seen")))
     block.loss, block.accuracy = both.mean_loss, both.accuracy

@@ -12,7 +12,7 @@ from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.models import build_model
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import make_config
-from fmnist_lib.training.loop import Trainer, finish, place_model, split_parts
+from fmnist_lib.training.loop import Trainer, carry_out, place_model, split_parts
 
 BENCHMARKS = ROOT / "benchmarks"
 SHORT = {"model": "lenet5", "train_images": 200, "test_images": 100, "max_epochs": 1}
@@ -116,7 +116,7 @@ def test_runs_side_by_side_train_what_each_does_alone():
     torch.manual_seed(0)
     model = place_model(build_model("lenet5"), config)
     alone = Trainer(model, split_parts(load(train_images=200, test_images=1), config), config)
-    expected = [finish(alone.train_epoch(epoch)) for epoch in (1, 2)]
+    expected = [carry_out(alone.train_epoch(epoch)) for epoch in (1, 2)]
     assert [sums.seen for sums in first] == [200, 200]
     assert [s.loss for s in first] == pytest.approx([s.loss for s in expected], rel=1e-6)
 

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
@@ -122,6 +123,7 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
 
     monkeypatch.setattr(checkpoints_module, "write_atomically", refuse)
     with pytest.warns(UserWarning, match="no checkpoints") as caught:
+        warnings.simplefilter("default")  # as for a user
         record = run_experiment(short_config(), data=small_data, checkpoints=tmp_path).record
     assert len(record.history) == 2
     assert len(caught) == 1

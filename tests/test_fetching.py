@@ -156,7 +156,7 @@ def test_a_bad_download_is_named_and_not_used(place, mirror, monkeypatch, fault,
     mirror.cut = fault == "breaks off"
     if fault == "is silent":
         mirror.hold = f"/{archive.name}"
-        monkeypatch.setattr(obtain, "TIMEOUT_SECONDS", 0.1)
+        monkeypatch.setattr(obtain, "SILENCE_SECONDS", 0.1)
     elif fault != "breaks off":
         archive.write_bytes(fault(archive.read_bytes()))
     with pytest.raises(UserError, match=rf"torchvision's download: [^|]*{told}"):

@@ -15,7 +15,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import loop
-from fmnist_lib.training.loop import Parts, Trainer, finish, place_model
+from fmnist_lib.training.loop import Parts, Trainer, carry_out, place_model
 
 SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
 NUMBER = 50  # images: two batches of 20 and one of 10
@@ -93,7 +93,7 @@ def test_mixup_mixes_images_and_losses(part):
             for value in model.parameters():
                 value -= trainer.config.learning_rate * value.grad
                 value.grad = None
-    sums = finish(trainer.train_epoch(1))
+    sums = carry_out(trainer.train_epoch(1))
     assert sums.mean_loss == pytest.approx(sum(losses) / NUMBER, rel=1e-5)
     assert_near(trainer.model, model)
 
@@ -101,7 +101,7 @@ def test_mixup_mixes_images_and_losses(part):
 def test_mixup_with_its_weight_at_one_is_no_mixup(part, monkeypatch):
     monkeypatch.setattr(loop, "mixing_weights", lambda steps, **_: torch.ones(steps))
     mixed, plain = trainer_of(part, augment="mixup"), trainer_of(part)
-    losses = [finish(trainer.train_epoch(1)).loss for trainer in (mixed, plain)]
+    losses = [carry_out(trainer.train_epoch(1)).loss for trainer in (mixed, plain)]
     assert losses[0] == losses[1]
     assert torch.equal(weights_of(mixed), weights_of(plain))
 
@@ -116,7 +116,7 @@ def test_mixup_counts_the_label_that_is_seen_more(part, monkeypatch):
     with torch.no_grad():
         predicted = trainer.model(part[0][partners]).argmax(1)
     expected = int((predicted == part[1][partners]).sum())
-    assert finish(trainer.train_epoch(1)).correct == expected
+    assert carry_out(trainer.train_epoch(1)).correct == expected
 
 
 def test_mixing_weights_have_the_spread_of_their_distribution():
@@ -152,7 +152,7 @@ def test_optimisers_and_the_schedule_are_pytorchs(part, settings, kind):
             optimizer.step()
             if schedule and schedule.last_epoch < steps - 1:
                 schedule.step()
-        finish(trainer.train_epoch(epoch))
+        carry_out(trainer.train_epoch(epoch))
     assert_near(trainer.model, model)
 
 
@@ -162,7 +162,7 @@ def test_steps_in_groups_are_single_steps(part, monkeypatch):
     for size in (1, 2):
         monkeypatch.setattr(loop, "STEPS_A_GROUP", size)
         trainer = trainer_of(part, augment="mixup", schedule="onecycle", epochs=2, average=0.9)
-        losses = [finish(trainer.train_epoch(epoch)).loss for epoch in (1, 2)]
+        losses = [carry_out(trainer.train_epoch(epoch)).loss for epoch in (1, 2)]
         found.append((losses, weights_of(trainer), trainer.sums.clone()))
     assert found[0][0] == found[1][0]
     assert all(torch.equal(*pair) for pair in zip(found[0][1:], found[1][1:], strict=True))
@@ -204,7 +204,7 @@ def test_label_smoothing_is_that_of_mixed_targets(part):
         logits = trainer.model(part[0][:20])
     targets = 0.8 * F.one_hot(part[1][:20], 10) + 0.2 / 10
     expected = -(targets * logits.log_softmax(1)).sum(1).mean().item()
-    assert finish(trainer.train_epoch(1)).mean_loss == pytest.approx(expected, rel=1e-5)
+    assert carry_out(trainer.train_epoch(1)).mean_loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_bf16_trains_near_fp32_and_keeps_its_weights_single(small_data):

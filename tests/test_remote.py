@@ -158,7 +158,7 @@ def test_a_scheduler_is_on_this_machine_or_encrypted_or_trusted(fault, address):
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr("fmnist_lib.execution.remote.TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("fmnist_lib.execution.remote.ANSWER_SECONDS", 0.5)
     with pytest.raises(UserError, match="no answer from tcp:"):
         connect("tcp://127.0.0.1:1").__enter__()
 

@@ -213,7 +213,7 @@ def test_dropout_is_the_same_in_an_epoch_and_differs_from_epoch_to_epoch(device,
     with torch.cuda.stream(stream):
         model = loop.place_model(build_model("baseline_cnn", dropout=0.9), config)
         trainer = side_by_side.SideBySide(model, loop.split_parts(data, config), config)
-        losses = [loop.finish(trainer.train_epoch(epoch)).loss for epoch in (1, 2, 1)]
+        losses = [loop.carry_out(trainer.train_epoch(epoch)).loss for epoch in (1, 2, 1)]
     assert losses[0] == losses[2] != losses[1]
 
 

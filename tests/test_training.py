@@ -16,7 +16,7 @@ from fmnist_lib.data.splits import batch_order
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.training import loop
-from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, Parts, Trainer, finish
+from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, Parts, Trainer, carry_out
 from fmnist_lib.training.metrics import Sums, confusion_matrix
 
 
@@ -28,7 +28,7 @@ def seeded(config):
 def trained(config, data, *, model=None, **given):
     """Train to the end; return history and rules."""
     trainer = Trainer(model or seeded(config), loop.split_parts(data, config), config)
-    return finish(loop.train(trainer, **given))
+    return carry_out(loop.train(trainer, **given))
 
 
 def on(part, config):
@@ -82,7 +82,7 @@ def stopped(losses, patience):
 def test_trains_until_the_last_rule_fires_and_keeps_each_ones_best(losses, patiences):
     stops = [Stop(patience=patience) for patience in patiences]
     config = make_config(model="lenet5", stops=stops, max_epochs=len(losses))
-    history, rules = finish(loop.train(Scripted(losses, config)))
+    history, rules = carry_out(loop.train(Scripted(losses, config)))
     expected = [stopped(losses, patience) for patience in patiences]
     assert [(rule.best_epoch, rule.last_epoch, rule.fired) for rule in rules] == expected
     assert [rule.weights["bias"].item() for rule in rules] == [best for best, *_ in expected]
@@ -117,7 +117,7 @@ def test_epochs_equal_a_plain_loop_in_double_precision(small_data):
             adam.step()
             total += loss.item() * len(batch)
             hits += (logits.argmax(1) == labels[batch]).sum().item()
-        sums = finish(trainer.train_epoch(epoch))
+        sums = carry_out(trainer.train_epoch(epoch))
         assert (sums.correct, sums.seen) == (hits, 100)
         assert sums.loss == pytest.approx(total, rel=1e-5)
     for ours, theirs in zip(trainer.model.parameters(), weights, strict=True):
@@ -146,7 +146,7 @@ def test_an_epochs_randomness_depends_on_seed_and_epoch_alone(noise):
     for disturbance, epoch in ((0, 2), (1, 2), (0, 1)):
         trainer = on((noise.train_images, noise.train_labels), config)
         torch.manual_seed(disturbance)
-        losses.append(finish(trainer.train_epoch(epoch)).loss)
+        losses.append(carry_out(trainer.train_epoch(epoch)).loss)
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -167,7 +167,7 @@ def test_a_run_out_of_time_stops_after_an_epoch_and_keeps_where_it_stands(noise)
     assert metrics(history) == metrics(trained(config, noise)[0])
     trainer = on((noise.train_images, noise.train_labels), config)
     with pytest.raises(OutOfTimeError):  # even in the midst of an epoch
-        finish(loop.on_time(trainer.train_epoch(1), 0.0))
+        carry_out(trainer.train_epoch(1), 0.0)
 
 
 class Broken(nn.Module):

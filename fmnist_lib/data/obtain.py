@@ -26,7 +26,7 @@ SHA256 = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 BYTES = dict(zip(SHA256, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
-TIMEOUT_SECONDS = 10  # of silence, not of the whole download
+SILENCE_SECONDS = 10  # that a server may be silent, however long the whole takes
 SYSTEM_COPY = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts its files
 
 # For any user: apt-get keeps its lists and cache in the working folder; its own user, to whom it
@@ -34,7 +34,7 @@ SYSTEM_COPY = Path("/usr/share/datasets/fashion-mnist")  # where Debian's packag
 FETCH_DEBIAN_PACKAGE = f"""
 apt() {{
     LC_ALL=C apt-get -o Dir::State::Lists=./lists -o Dir::Cache=./cache -o APT::Sandbox::User=root \
-        -o Acquire::http::Timeout={TIMEOUT_SECONDS} -o Acquire::https::Timeout={TIMEOUT_SECONDS} \
+        -o Acquire::http::Timeout={SILENCE_SECONDS} -o Acquire::https::Timeout={SILENCE_SECONDS} \
         -o Acquire::Languages=none -o Acquire::Retries=1 "$@"
 }}
 apt update
@@ -48,7 +48,7 @@ def from_torchvision(name: str, scratch: Path) -> Path:
     from torchvision.datasets import FashionMNIST
 
     archive = scratch / f"{name}.gz"
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_SECONDS)
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=SILENCE_SECONDS)
     get(f"{FashionMNIST.mirrors[0]}{archive.name}", archive, None)
     return archive
 

@@ -1,6 +1,7 @@
 """Many runs share one GPU: each has its own stream, and this one process feeds them in turn."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,11 @@ import torch
 from torch.cuda import stream as on_stream  # without one, as on a CPU, it does nothing
 
 from fmnist_lib.data.fashion_mnist import Dataset, load
-from fmnist_lib.execution.here import OnEpoch, Outcome, Outcomes
+from fmnist_lib.execution.here import OnEpoch, RunEnd, RunEnds
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
-from fmnist_lib.training.loop import Steps, keep_freed_memory, on_time, one_thread
+from fmnist_lib.training.loop import OutOfTimeError, Steps, keep_freed_memory, one_thread
 from fmnist_lib.training.side_by_side import RecordingError, SideBySide
 
 MOST_AT_ONCE = 32  # as many as PyTorch has streams
@@ -29,10 +30,12 @@ class Going:
     stream: "torch.cuda.Stream | None"
     begun: bool = False
 
-    def turn(self) -> Outcome | None:
-        """Let the run go on until it waits for the GPU; return its outcome once there is one."""
+    def turn(self, deadline: float) -> RunEnd | None:
+        """Let the run go on until it waits for the GPU; return its end once there is one."""
         self.begun = True
         try:
+            if time.monotonic() >= deadline:
+                raise OutOfTimeError("out of time")
             with on_stream(self.stream):
                 next(self.steps)
         except StopIteration as end:
@@ -49,7 +52,7 @@ def run_side_by_side(
     on_epoch: OnEpoch,
     deadline: float = math.inf,
     **given: object,
-) -> Outcomes:
+) -> RunEnds:
     """Do what `run_many` does for runs of one device, at most `jobs` at once."""
     keep_freed_memory()
     on_gpu = configs[0].device == "cuda"
@@ -72,18 +75,18 @@ def run_side_by_side(
                     runs_beside=side_by_side - 1,
                     **given,
                 )
-                going.append(Going(config, on_time(steps, deadline), streams.pop()))
+                going.append(Going(config, steps, streams.pop()))
             run = going.popleft()
-            outcome = run.turn()
-            if outcome is None:
+            end = run.turn(deadline)
+            if end is None:
                 going.append(run)
                 continue
             streams.append(run.stream)
-            yield run.config, outcome
-            if isinstance(outcome, RecordingError):
+            yield run.config, end
+            if isinstance(end, RecordingError):
                 waiting.extend(other.config for other in going if not other.begun)
                 going = deque(other for other in going if other.begun)
-                yield from ((config, outcome) for config in waiting)
+                yield from ((config, end) for config in waiting)
                 waiting.clear()
 
 

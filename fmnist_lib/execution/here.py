@@ -21,8 +21,8 @@ from fmnist_lib.training.stopping import Row
 OnEpoch = Callable[[str, Row], None]
 """Called with a run's name and the metrics of an epoch it has finished."""
 
-Outcome = RunOutput | Exception
-Outcomes = Iterator[tuple[RunConfig, Outcome]]
+RunEnd = RunOutput | Exception
+RunEnds = Iterator[tuple[RunConfig, RunEnd]]
 
 JOBS_ON_GPU = 24  # runs side by side; 16 to 32 are about equally fast (`benchmarks/README.md`)
 
@@ -47,7 +47,7 @@ def train_and_store(
     unfinished: list[str] = []
     checkpoints = store.folder / "checkpoints"
     with Progress(configs) as progress:
-        outcomes = run_many(
+        ends = run_many(
             configs,
             jobs=jobs,
             on_epoch=progress.epoch,
@@ -55,20 +55,20 @@ def train_and_store(
             checkpoints=checkpoints,
             deadline=time.monotonic() + 60 * minutes,
         )
-        with closing(outcomes):
-            for config, outcome in outcomes:
-                if isinstance(outcome, OutOfTimeError):
+        with closing(ends):
+            for config, end in ends:
+                if isinstance(end, OutOfTimeError):
                     unfinished.append(config.name)
-                elif isinstance(outcome, Exception):
-                    fault = f"{type(outcome).__name__}: {' '.join(str(outcome).split())}"
+                elif isinstance(end, Exception):
+                    fault = f"{type(end).__name__}: {' '.join(str(end).split())}"
                     failures[config.name] = fault
                     if not keep_going:
                         raise FailedError(f"{config.name}: {fault}")
                     progress.end(config.name, f"failed: {fault}")
                 else:
-                    store.write(outcome)
+                    store.write(end)
                     Checkpoint(checkpoints, config).remove()
-                    best = next(iter(outcome.record.stops.values()))
+                    best = next(iter(end.record.stops.values()))
                     when = f"epoch {best.best_epoch} of {best.epochs}"
                     progress.end(config.name, f"test {best.test_accuracy:.2f} % at {when}")
     return failures, unfinished
@@ -82,7 +82,7 @@ def run_many(
     scheduler: str = "",
     checkpoints: Path | None = None,
     deadline: float = math.inf,
-) -> Outcomes:
+) -> RunEnds:
     """Yield each run with its output, or with the error that ended it, as they finish.
 
     Started in this order. The results depend neither on `jobs` nor on where the runs happen.
@@ -105,7 +105,7 @@ def run_many(
     else:
         for config in others:
             try:
-                outcome = run_experiment(config, on_epoch=partial(on_epoch, config.name), **given)
+                end = run_experiment(config, on_epoch=partial(on_epoch, config.name), **given)
             except Exception as error:  # the caller decides whether the other runs go on
-                outcome = error
-            yield config, outcome
+                end = error
+            yield config, end

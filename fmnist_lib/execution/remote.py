@@ -8,10 +8,9 @@ import logging
 import math
 import platform
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -25,7 +24,7 @@ from distributed.versions import VersionMismatchWarning
 from fmnist_lib import paths
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution.forecast import tell
-from fmnist_lib.execution.here import OnEpoch, Outcome, Outcomes
+from fmnist_lib.execution.here import OnEpoch, RunEnd, RunEnds
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import code_sha256, package_version
 from fmnist_lib.runs.record import RunOutput
@@ -33,12 +32,8 @@ from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.stopping import Row
 
-Task = Callable[[RunConfig, str], RunOutput]
-"""What a worker does: a run, and under which name its call tells what happens."""
-
-TIMEOUT_SECONDS = 10  # for a scheduler to answer
+ANSWER_SECONDS = 10  # for a scheduler
 COMPARED = ("torch", "fmnist_lib", "dask", "distributed")
-AT_ONCE = 2000  # runs that a scheduler knows of: more than there are workers, and few to it
 LOCAL = {
     "distributed.worker.daemon": False,
     "distributed.nanny.pre-spawn-environ": {
@@ -59,50 +54,33 @@ def run_on_workers(
     on_epoch: OnEpoch,
     checkpoints: Path | None,
     deadline: float,
-) -> Outcomes:
+) -> RunEnds:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
-    On a cluster, which knows no deadline, the checkpoints lie in each worker's own folder.
-    Raises `FailedError`, `UserError`.
+    On a cluster, which knows no deadline, the checkpoints lie in each worker's own folder. Nobody
+    waits for the rest once the caller stops, which closes the client: it is taken back, and what is
+    being trained ends with its epoch. Raises `FailedError`, `UserError`.
     """
     if scheduler:
         place, task = connect(scheduler), partial(run_as_guest, software=describe_software(1))
     else:
         place = local_client(min(jobs, len(configs)))
         task = partial(run_in_worker, checkpoints=checkpoints, deadline=deadline)
-    with place as client:
-        yield from run_on(client, configs, on_epoch, task)
-
-
-def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> Outcomes:
-    """Hand runs to a cluster in this order; yield each with its outcome as they finish.
-
-    Nobody waits for the rest once the caller stops and closes the client: it is taken back, and
-    what is being trained ends with its epoch. Raises `FailedError`.
-    """
     call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
-    client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
-    client.subscribe_topic(f"{call}-refused", lambda event: tell(event[1]))
-    rest = enumerate(configs)
-    futures: dict[Future, RunConfig] = {}
-    runs = as_completed(loop=client.loop)
-
-    def submit(count: int) -> None:
-        for place, config in islice(rest, count):
+    with place as client:
+        client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
+        client.subscribe_topic(f"{call}-refused", lambda event: tell(event[1]))
+        runs = {}
+        for number, config in enumerate(configs):
             # One group of keys: Dask keeps those of a large group back until a worker is free.
             key = ("run", call, config.name)
-            future = client.submit(task, config, call, key=key, priority=-place)
-            futures[future] = config
-            runs.add(future)
-
-    submit(AT_ONCE)
-    for future in runs:
-        yield futures.pop(future), outcome_of(future)
-        future.release()
-        submit(1)
+            runs[client.submit(task, config, call, key=key, priority=-number)] = config
+        for future in as_completed(runs, loop=client.loop):
+            yield runs.pop(future), end_of(future)
+            future.release()
 
 
-def outcome_of(future: Future) -> Outcome:
+def end_of(future: Future) -> RunEnd:
     """Return what a run came to; raise `FailedError` where it is lost with the scheduler."""
     if future.status != "cancelled":
         with suppress(CancelledError, OSError):  # lost between two steps
@@ -194,7 +172,7 @@ def connect(address: str) -> Iterator[Client]:
     quiet = warnings.catch_warnings(action="ignore", category=VersionMismatchWarning)
     with silence_logging_cmgr(logging.CRITICAL), quiet:  # we compare versions ourselves
         try:
-            client = Client(address, timeout=TIMEOUT_SECONDS, set_as_default=False)
+            client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"scheduler: no answer from {address} ({reason_of(error)})") from None
         with client:

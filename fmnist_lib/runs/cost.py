@@ -104,7 +104,7 @@ class Timing:
         """Time one block of training, one of testing and some single images, rulers between."""
         start = processor_seconds()
         before = seconds_of(self.multiply)
-        train = seconds_of(lambda: loop.finish(self.trainer.train_epoch(1)))
+        train = seconds_of(lambda: loop.carry_out(self.trainer.train_epoch(1)))
         between = seconds_of(self.multiply)
         test = seconds_of(lambda: loop.evaluate(self.model, self.parts.held["test"]))
         single = [seconds_of(self.classify_one) for _ in range(SINGLE_IMAGES)]

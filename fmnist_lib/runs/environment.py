@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import json
 import os
 import platform
 import re
@@ -12,10 +11,8 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import JsonValue
 
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import DATA_SHA256
@@ -122,26 +119,16 @@ def digest_of_code(*parts: str) -> str:
     for place in (ROOT / "fmnist_lib" / part for part in parts):
         for file in [place] if place.suffix == ".py" else place.rglob("*.py"):
             tree = ast.parse(file.read_text("utf-8"))
-            definitions += map(json.dumps, plain_tree(tree.body))
-    return hashlib.sha256("\n".join(sorted(definitions)).encode()).hexdigest()
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.If | ast.Try):
+                    node.body = [part for part in node.body if not is_silent(part)]
+            definitions += map(ast.unparse, tree.body)
+    # Python's versions put other quotes around a text with quotes in it.
+    definitions = sorted(re.sub("[\"']+", "'", definition) for definition in definitions)
+    return hashlib.sha256("\n".join(definitions).encode()).hexdigest()
 
 
-def plain_tree(part: Any) -> JsonValue:  # noqa: ANN401, a node, a list of nodes or a leaf
-    """Return a part of a syntax tree without imports, docstrings and fields that are empty.
-
-    A newer Python adds fields to its nodes, empty where the code is what it was.
-    """
-    if isinstance(part, list):
-        return [plain_tree(entry) for entry in part if not is_silent(entry)]
-    if not isinstance(part, ast.AST):
-        return ascii(part)
-    if isinstance(part, ast.JoinedStr):  # one Python ends a format in braces with an empty text
-        part.values = [value for value in part.values if getattr(value, "value", None) != ""]
-    fields = {n: plain_tree(value) for n, value in ast.iter_fields(part) if value not in (None, [])}
-    return [type(part).__name__, dict(sorted(fields.items()))]
-
-
-def is_silent(part: Any) -> bool:  # noqa: ANN401, as in plain_tree
+def is_silent(part: ast.stmt) -> bool:
     """Return whether this is an import or a docstring."""
     is_text = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
     return is_text or isinstance(part, ast.Import | ast.ImportFrom)

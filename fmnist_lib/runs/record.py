@@ -19,15 +19,15 @@ import torch
 from pydantic import Field, ValidationError
 
 from fmnist_lib.data.fashion_mnist import load
-from fmnist_lib.data.splits import stratified_folds
 from fmnist_lib.errors import FailedError
 from fmnist_lib.runs import config
 from fmnist_lib.runs.config import Positive, RunConfig, Settings, Stop, one_line
+from fmnist_lib.training.loop import split_rows
 from fmnist_lib.training.metrics import confusion_matrix
 from fmnist_lib.training.stopping import EarlyStopping
 
-TIMES = {"train_seconds", "inference_ms"}
-FOLD = {"fold_loss", "fold_accuracy"}  # of runs with folds alone, so that other digests stay
+TIME_FIELDS = {"train_seconds", "inference_ms"}
+FOLD_FIELDS = {"fold_loss", "fold_accuracy"}  # of runs with folds alone: other digests stay
 Arrays = dict[str, np.ndarray]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a file: no folder in it
 
@@ -180,8 +180,10 @@ def digest_json(value: Any) -> str:  # noqa: ANN401, any JSON value
 
 def metrics_of(rows: Sequence[EpochRow]) -> list[dict]:
     """Return the history without its times: what must be equal when a run is repeated."""
-    unfolded = TIMES | FOLD
-    return [row.model_dump(exclude=unfolded if row.fold_loss is None else TIMES) for row in rows]
+    unfolded = TIME_FIELDS | FOLD_FIELDS
+    return [
+        row.model_dump(exclude=unfolded if row.fold_loss is None else TIME_FIELDS) for row in rows
+    ]
 
 
 def result_digest(history: Sequence[EpochRow], stops: Mapping[str, StopResult]) -> str:
@@ -205,7 +207,7 @@ def follow(
         "fired": end.fired,
         "best_epoch": end.best_epoch,
         "epochs": end.last_epoch,
-        **history[end.best_epoch - 1].model_dump(exclude={"epoch", *TIMES}),
+        **history[end.best_epoch - 1].model_dump(exclude={"epoch", *TIME_FIELDS}),
         **hashes,
         "digest": digest_json([metrics_of(history[: end.last_epoch]), hashes]),
     }
@@ -253,10 +255,8 @@ def true_labels(config: RunConfig) -> dict[str, torch.Tensor]:
     """Return the true classes of the images that a run is judged on: `test` and `fold`, (N,)."""
     found = {"test": labels_of("test", config.test_images)}
     if config.protocol == "fold":
-        dealt = labels_of("train", config.train_images)
-        dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
-        *_, held_out = stratified_folds(dealt, stopping_images=config.validation_images, **dealing)
-        found["fold"] = dealt[held_out]
+        labels = labels_of("train", config.train_images)
+        found["fold"] = labels[split_rows(labels, config)[-1]]
     return found
 
 

@@ -24,8 +24,7 @@ def run_experiment(config: RunConfig, **given: Any) -> RunOutput:  # noqa: ANN40
     """Train one model alone in this process; takes and raises what `run_steps` does."""
     loop.keep_freed_memory()
     with loop.one_thread():
-        steps = run_steps(config, **given)
-        return loop.finish(loop.on_time(steps, given.get("deadline", math.inf)))
+        return loop.carry_out(run_steps(config, **given), given.get("deadline", math.inf))
 
 
 def run_steps(

@@ -1,12 +1,11 @@
 """Where a run stands after an epoch, on disk: written whole, checked when read.
 
-A checkpoint is a line with the SHA-256 of the rest, a line of JSON with what it belongs to, then
-what `torch.save` makes of the state. It is read with `weights_only`: no code in it is ever run.
+A checkpoint is a line with the SHA-256 of the rest, then what `torch.save` makes of the state and
+of what it belongs to. It is read with `weights_only`: no code in it is ever run.
 """
 
 import hashlib
 import io
-import json
 import pickle
 import time
 import warnings
@@ -33,23 +32,20 @@ class Checkpoint:
             "key": config.key,
             "rules": [stop.name for stop in config.rules],
             "training code": code_sha256(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "threads": torch.get_num_threads(),
         }
-        self.writable = True
 
     def save(self, state: State, now: bool = True) -> None:
-        """Replace the file if it is old or `now`; a disk that refuses is named once."""
-        if not self.writable or (not now and time.monotonic() - self.saved < EVERY_SECONDS):
+        """Replace the file if it is old or `now`; warn where the disk refuses."""
+        if not now and time.monotonic() - self.saved < EVERY_SECONDS:
             return
         self.saved = time.monotonic()
         file = io.BytesIO()
-        torch.save(state, file)
-        content = json.dumps(self.identity).encode() + b"\n" + file.getvalue()
+        torch.save((self.identity, state), file)
         try:
-            write_atomically(self.path, sha256(content) + b"\n" + content)
+            write_atomically(self.path, sha256(file.getvalue()) + b"\n" + file.getvalue())
         except OSError as error:
-            self.writable = False
             warnings.warn(f"{self.path}: no checkpoints ({error.strerror or error})", stacklevel=2)
 
     def load(self) -> State | None:
@@ -58,17 +54,16 @@ class Checkpoint:
             first_line, _, content = self.path.read_bytes().partition(b"\n")
             if first_line != sha256(content):
                 raise ValueError("the checksum does not match")
-            second_line, _, state = content.partition(b"\n")
-            identity = json.loads(second_line)
+            identity, state = torch.load(io.BytesIO(content), weights_only=True)
             if identity == self.identity:
-                return torch.load(io.BytesIO(state), weights_only=True)
-            changed = [name for name in self.identity if identity.get(name) != self.identity[name]]
+                return state
+            changed = [name for name in self.identity if identity[name] != self.identity[name]]
             fault = f"belongs to another run (differs in {', '.join(changed)})"
         except FileNotFoundError:
             return None
         except OSError as error:
             fault = f"cannot be read ({error.strerror})"
-        except (ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError):
+        except (ValueError, LookupError, RuntimeError, pickle.UnpicklingError):
             fault = "is damaged"
             with suppress(OSError):
                 fault += f" (kept as {set_aside(self.path, self.path.parent)})"

@@ -1,7 +1,7 @@
 """The loop: one model, one config, the data in memory. Not here: files, plots, processes.
 
 What takes long is a generator (`Steps`): it yields now and then, and whoever runs it decides what
-happens meanwhile, nothing on a CPU, other runs on a GPU (`side_by_side`). `finish` runs one alone.
+happens meanwhile, nothing on a CPU, other runs on a GPU (`side_by_side`). `carry_out` runs one.
 """
 
 import copy
@@ -44,23 +44,13 @@ class OutOfTimeError(RuntimeError):
     """The time that was given is over; what there is to go on from is stored."""
 
 
-def finish(steps: Steps[T]) -> T:
-    """Run something that yields to its end and return its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
-def on_time(steps: Steps[T], deadline: float) -> Steps[T]:
-    """Do the steps; raise `OutOfTimeError`, in the midst of them, at a `deadline` as in `train`."""
+def carry_out(steps: Steps[T], deadline: float = math.inf) -> T:
+    """Do all steps and return their result; raise `OutOfTimeError` in the midst at a `deadline`."""
     while time.monotonic() < deadline:
         try:
             next(steps)
         except StopIteration as end:
             return end.value
-        yield
     raise OutOfTimeError("out of time")
 
 
@@ -76,17 +66,20 @@ def split_parts(data: Dataset, config: RunConfig) -> Parts:
     """Return what `config.protocol` trains on, stops on and reports on."""
     images, labels = data.train_images.to(config.device), data.train_labels.to(config.device)
     test = data.test_images.to(config.device), data.test_labels.to(config.device)
-    rows: Sequence[Tensor] = ()
-    if config.protocol == "split":
-        rows = stratified_split(data.train_labels, config.validation_images, seed=config.seed)
-    elif config.protocol == "fold":
-        dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
-        stopping = config.validation_images
-        rows = stratified_folds(data.train_labels, stopping_images=stopping, **dealing)
-    chosen = [(images[some], labels[some]) for some in (each.to(config.device) for each in rows)]
-    train, *held_out = chosen or [(images, labels)]
+    chosen = (rows.to(config.device) for rows in split_rows(data.train_labels, config))
+    train, *held_out = [(images[rows], labels[rows]) for rows in chosen] or [(images, labels)]
     held = {"test": test, **dict(zip(("validation", "fold"), held_out, strict=False))}
     return Parts(train, held)
+
+
+def split_rows(labels: Tensor, config: RunConfig) -> Sequence[Tensor]:
+    """Return which images train, choose the epoch and make up the fold; none where all train."""
+    if config.protocol == "paper":
+        return ()
+    if config.protocol == "split":
+        return stratified_split(labels, config.validation_images, seed=config.seed)
+    dealing = {name: getattr(config, name) for name in ("fold", "folds", "partition")}
+    return stratified_folds(labels, stopping_images=config.validation_images, **dealing)
 
 
 def place_model(model: nn.Module, config: RunConfig) -> nn.Module:
