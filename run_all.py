@@ -52,7 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add, flag = parser.add_argument, {"action": "store_true"}
-    add("--profile", metavar="{smoke,paper,study}", help="shortened; one a model (default); all")
+    add("--profile", metavar="{smoke,paper,quick,study}", help="which runs (default: paper)")
     add("--families", default="", metavar="a,b", help="of the study these alone: " + FAMILIES)
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")

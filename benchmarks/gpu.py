@@ -35,7 +35,7 @@ from fmnist_lib.execution.here import JOBS_ON_GPU
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import RunConfig, make_config
 from fmnist_lib.runs.environment import has_device
-from fmnist_lib.runs.plans import parse_models, plan, plan_families
+from fmnist_lib.runs.plans import parse_models, plan
 from fmnist_lib.training.loop import exact_arithmetic, place_model, split_parts
 from fmnist_lib.training.metrics import Sums
 from fmnist_lib.training.side_by_side import SideBySide
@@ -162,7 +162,7 @@ def time_profiles(options: argparse.Namespace) -> None:
     print(f"{measured_on(device='cuda')}; {options.runs} runs side by side, nothing stored")
     for title, configs in (
         ("paper profile, seed 0", plan("paper", **how)),
-        ("five seeds, both patiences", plan_families("paper", **how)["paper"]),
+        ("five seeds, both patiences", plan("study", families="paper", **how)),
     ):
         seconds, epochs = time_runs(configs, options.runs)
         print(f"{title}: {len(configs)} runs, {epochs} epochs, {seconds:.1f} s", flush=True)

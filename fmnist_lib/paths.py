@@ -13,4 +13,5 @@ RAW = DATA / "FashionMNIST" / "raw"  # the four idx files
 RUNS = ROOT / (os.environ.get("FMNIST_RUNS") or "runs")  # local records, weights (untracked)
 BUILD = ROOT / "build"  # reports of one's own runs (untracked)
 REPORT = ROOT / "report"  # the released report and its records
+STUDY = ROOT / "study"  # finished records of the study that are not released yet
 NOTEBOOKS = ROOT / "notebooks"

@@ -27,6 +27,11 @@ def released_records() -> RunStore:
     return RunStore(paths.REPORT / "records", read_only=True)
 
 
+def study_records() -> RunStore:
+    """Return the store of the study's finished families that are not released yet."""
+    return RunStore(paths.STUDY, read_only=True)
+
+
 @dataclass(frozen=True)
 class Job:
     """What one call of the command asks for."""
@@ -42,12 +47,15 @@ class Job:
     minutes: float = math.inf  # for training, which stops in good order by then
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
     released: RunStore = field(default_factory=released_records)
+    study: RunStore = field(default_factory=study_records)
+    beside: Sequence[RunConfig] = ()  # released runs, shown where none of that kind is asked for
 
     @property
     def shown(self) -> list[RunConfig]:
-        """The runs that a report shows: the paper's models by its protocol."""
+        """The runs that most of a report shows: the paper's models by its protocol."""
         plain = {model: RunConfig(model=model) for model in MODELS}
-        return [c for c in self.configs if not c.differs(plain[c.model], ignoring=NO_VARIANT)]
+        own = [c for c in self.configs if not c.differs(plain[c.model], ignoring=NO_VARIANT)]
+        return own or list(self.beside)
 
     @property
     def models(self) -> list[str]:
@@ -73,11 +81,13 @@ def job_of(options: argparse.Namespace) -> Job:
     check_where(options)
     store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
     past = past_runs(store)
-    chosen = {name: getattr(options, name) for name in ("models", "seeds", "device", "precision")}
-    if options.profile == "study":
-        families = plans.plan_families(options.families, records=past, **chosen)
-    else:
-        families = {"": plans.plan(options.profile, **chosen)}
+    evidence = (store, released_records(), study_records())
+    chosen = ("families", "models", "seeds", "device", "precision")
+    families = plans.plan_families(
+        options.profile,
+        find=lambda config: next(filter(None, (place.find(config) for place in evidence)), None),
+        **{name: getattr(options, name) for name in chosen},
+    )
     for name in families.keys() & plans.CHOSEN:
         known = {config.model for config in families[name]}
         if waiting := [m for m in plans.parse_models(options.models) if m not in known]:

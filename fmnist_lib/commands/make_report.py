@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fmnist_lib.report import files
 from fmnist_lib.report.data_files import data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
 from fmnist_lib.report.page import why_no_pdf, write_report
-from fmnist_lib.results.load import as_recorded, load_results
+from fmnist_lib.results.load import as_recorded, load_results, recorded_family
 from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
@@ -33,6 +34,7 @@ TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
 SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
 CITATION = paths.ROOT / "CITATION.cff"
 FOLDERS = ("tables", "figures", "models")
+CHAPTERS = {"honest_accuracy": "split"}  # notebooks, each with the family of runs that it shows
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
 
@@ -45,7 +47,7 @@ def command(options: argparse.Namespace) -> int:
     """
     job = job_of(options)
     if not job.shown:
-        raise UserError("families: no report shows these; allowed: --train-only, or paper besides")
+        job = replace(job, beside=complete_seeds(job.released))
     if job.release:
         check_release(job)
     check_output(job.output, release=job.release)
@@ -56,8 +58,8 @@ def command(options: argparse.Namespace) -> int:
             raise FailedError("no run succeeded; there is nothing to report")
         first = {record.config.model: record.config for record, _ in reversed(runs)}
         configs = [first[model] for model in job.models if model in first]
-        measure_missing(job, configs)
-        put_records(job, runs, configs)
+        measure_missing(job, [] if job.beside else configs)
+        put_records(job, runs + study_runs(job), configs)
         failures += make_pages(job)
     return finish(job.output / "index.html", failures)
 
@@ -188,6 +190,24 @@ def has_cost(job: Job, config: RunConfig) -> bool:
     return any(len(cost.turns) >= (ENOUGH_TURNS if job.release else 1) for cost in costs)
 
 
+def study_runs(job: Job) -> list[Found]:
+    """Return the runs of the families that chapters show, each family from one place alone.
+
+    That is where there are the most: this machine, the released report, the finished study.
+    """
+    small = job.profile == "smoke"
+    stores = [job.store] if small else [job.store, job.released, job.study]
+    found = []
+    for family in CHAPTERS.values():
+        where = (
+            {"profile": "smoke", "models": ",".join(job.models)} if small else {"profile": "study"}
+        )
+        runs = [(recorded_family(store, family=family, **where), store) for store in stores]
+        configs, store = max(runs, key=lambda each: len(each[0]))
+        found += [(store.read(config.name), store) for config in configs]
+    return found
+
+
 def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> None:
     """Put the report's records into its folder, without weights.
 
@@ -197,9 +217,9 @@ def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> 
         fresh = RunStore(Path(made) / "records")
         for record, store in runs:
             store.copy(record, fresh)
-        for config in timed:
-            if cost := job.store.find_cost(cost_name(config)):
-                fresh.write_cost(cost)
+        own = [cost for config in timed if (cost := job.store.find_cost(cost_name(config)))]
+        for cost in own or job.released.costs() * bool(job.beside):
+            fresh.write_cost(cost)
         files.write_files(job.output, "records", files.files_in(fresh.folder), keep=job.release)
 
 
@@ -219,7 +239,7 @@ def make_pages(job: Job) -> list[str]:
     weights = find_weights(results, job.store, job.released.folder.parent)
     if without := ", ".join(name for name in results.models if name not in weights):
         tell(f"note: no weights of {without}; train again with --force to have some")
-    paths_of = [job.output / "notebooks" / f"{name}.ipynb" for name in ("comparison", *job.models)]
+    paths_of = [job.output / "notebooks" / f"{name}.ipynb" for name in chapters(job)]
     notebooks = [nbformat.read(path, as_version=4) for path in paths_of]
     numbers, made = files.collect(*notebooks)
     bare = zip(paths_of, notebooks, strict=True)  # what was collected is theirs no longer
@@ -251,9 +271,14 @@ def make_pages(job: Job) -> list[str]:
     return failures
 
 
+def chapters(job: Job) -> list[str]:
+    """Return the notebooks that a report is made of, in their order."""
+    return ["comparison", *CHAPTERS, *job.models]
+
+
 def execute(job: Job) -> list[str]:
     """Execute the notebooks into the report's folder; return, or raise, what failed."""
-    notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in ("comparison", *job.models)]
+    notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in chapters(job)]
     parameters = {
         "profile": "smoke" if job.profile == "smoke" else "paper",
         "seeds": ",".join(map(str, job.seeds)),

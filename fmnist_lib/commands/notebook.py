@@ -6,11 +6,13 @@ from fmnist_lib import paths
 from fmnist_lib.commands.job import Job
 from fmnist_lib.commands.train import train_missing
 from fmnist_lib.errors import UserError
-from fmnist_lib.results.load import Results, as_recorded, load_results
+from fmnist_lib.results.load import Results, as_recorded, load_results, recorded_family
+from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
 OWN, RELEASED = "this machine's records", "the released records, not trained on this machine"
+STUDIED = "the study's finished records, not trained on this machine"
 
 
 class NothingToShowError(UserError):
@@ -27,24 +29,27 @@ def open_results(
     seeds: str = "",
     records: str | Path = "",
     train: bool = False,
+    family: str = "",
+    rule: str = Stop().name,
 ) -> Results:
     """Return the results of a profile's runs, ready for tables, figures and sentences.
 
     Without `seeds` every seed that there are records of. `records` names a folder to read (relative
     to the project); empty means this machine's records, or the released ones where those are of
     more models (`origin` says which). With `train`, what this machine lacks is trained here first,
-    one run after another. Raises `UserError` when there is nothing to show.
+    one run after another. With a `family` of the study its runs in place of the profile's, all
+    there are, read at a stopping `rule`. Raises `UserError` when there is nothing to show.
     """
-    if profile == "study":
-        raise NothingToShowError("profile: no notebook shows the study; allowed: paper, smoke")
-    folders = {OWN: paths.RUNS, RELEASED: paths.REPORT / "records"}
+    if profile not in ("paper", "smoke"):
+        raise NothingToShowError(f"profile: {profile!r} is not shown; allowed: paper, smoke")
+    folders = {OWN: paths.RUNS, RELEASED: paths.REPORT / "records", STUDIED: paths.STUDY}
     if records:
         folder = paths.ROOT / records
         if not folder.is_dir():
             raise NothingToShowError(f"records: there is no folder {folder}")
         place = folder.relative_to(paths.ROOT) if folder.is_relative_to(paths.ROOT) else folder
         folders = {f"the records in {place}": folder}
-    elif train:
+    elif train and not family:
         wanted = plan(profile, models=models, seeds=seeds)
         job = Job(profile, as_recorded(RunStore(paths.RUNS), wanted), paths.BUILD)
         with job.store.lock():
@@ -52,14 +57,19 @@ def open_results(
     shown = []
     for origin, folder in folders.items():
         store = RunStore(folder, read_only=True)
-        there = ",".join(map(str, sorted({run.config.seed for run in store.readable()})))
-        configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
+        if family:
+            study = "study" if profile == "paper" else profile
+            configs = recorded_family(store, study, family, models=models)
+        else:
+            there = ",".join(map(str, sorted({run.config.seed for run in store.readable()})))
+            configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
         found = {config.model for config in configs if store.find(config)}
         shown.append((len(found), store, configs, origin))
     number, store, configs, origin = max(shown, key=lambda each: each[0])  # else the first
     if not (number or records):
+        wanted = family or ", ".join(config.name for config in configs)
         raise NothingToShowError(
-            f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
-            "notebook's parameters, or run `python run_all.py` with the same profile first"
+            f"no record of {wanted}; set train = True in the notebook's parameters, or run "
+            "`python run_all.py` with the same profile first"
         )
-    return load_results(store, configs, origin=origin)
+    return load_results(store, configs, rule=rule, origin=origin)

@@ -35,8 +35,8 @@ def command(options: argparse.Namespace) -> int:
 
 
 def find_run(job: Job, config: RunConfig) -> Found | None:
-    """Return a run where there is a record of it: here, for a release in the evidence too."""
-    stores = (job.store, job.released) if job.release else (job.store,)
+    """Return a run where there is a record of it: here, else where released ones count too."""
+    stores = (job.store, job.released) if job.release or job.beside else (job.store,)
     return next(((run, store) for store in stores if (run := store.find(config))), None)
 
 

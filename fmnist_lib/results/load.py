@@ -16,6 +16,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import RunConfig, Stop, make_config
+from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
 from fmnist_lib.runs.store import RunStore
 
@@ -53,11 +54,11 @@ class Results:
         """The models there are runs of as the paper has them, in the paper's order."""
         return [model for model, variant in self._keyed if variant == plans.PAPER]
 
-    def of(self, model: str) -> list[RunRecord]:
-        """The runs of a model as the paper has it, by seed; raises `UserError` if there is none."""
-        if model not in self.models:
+    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
+        """The runs of a model by seed and fold; raises `UserError` if there is none."""
+        if (model, variant) not in self._keyed:
             raise UserError(f"no results for {model!r}")
-        return self._keyed[model, plans.PAPER]
+        return self._keyed[model, variant]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run."""
@@ -115,9 +116,10 @@ def _place(run: RunRecord) -> tuple:
 def _newest_costs(results: Results) -> dict[str, CostRecord]:
     """The newest costs of one machine: that of the most models, else the one last used.
 
-    Of models without runs too: the ruler of a time is that of all that were timed beside it.
+    Of models without runs too: the ruler of a time is that of all that were timed beside it. What
+    holds images out is no matter: a time is scaled to all of them.
     """
-    timed = {model: results.of(model)[0].config for model in results.models}
+    timed = {model: _as_timed(results.of(model)[0].config) for model in results.models}
     machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
     for cost in sorted(results.store.costs(), key=lambda cost: cost.environment.finished)[::-1]:
         config = timed.get(cost.model, next(iter(timed.values()), None))
@@ -125,6 +127,27 @@ def _newest_costs(results: Results) -> dict[str, CostRecord]:
             machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
             machines.setdefault(machine, {}).setdefault(cost.model, cost)
     return max(machines.values(), key=lambda costs: len(costs.keys() & timed.keys()), default={})
+
+
+def _as_timed(config: RunConfig) -> RunConfig:
+    """A run as its model is timed: alone, and if it holds images out, as a processor does it."""
+    if config.protocol == "paper":
+        return config
+    kept = config.model_dump(include={"model", "train_images", "test_images", "max_epochs"})
+    return RunConfig(**kept)
+
+
+def recorded_family(store: RunStore, profile: str, family: str, **chosen: str) -> list[RunConfig]:
+    """Those runs of a family that the store has, all of the kind of device that trained the most.
+
+    Results of a GPU and of a processor are never mixed.
+    """
+    there = set(store.names())
+    by_device = [
+        [c for c in plan(profile, families=family, device=device, **chosen) if c.name in there]
+        for device in ("cuda", "cpu")
+    ]
+    return max(by_device, key=len)
 
 
 def as_recorded(store: RunStore, configs: Iterable[RunConfig]) -> list[RunConfig]:

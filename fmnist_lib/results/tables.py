@@ -182,6 +182,40 @@ def gain(results: Results, longer: Results, model: str) -> tuple[Value, Estimate
     return Value(found.effect, before, **found.interval._asdict(), parts=gains), found
 
 
+def honesty(results: Results) -> pd.DataFrame:
+    """One row a model, as in `models_frame`, of runs that hold validation images, read at a rule
+    that watches those: what choosing by test images would have added, and where chance comes from.
+
+    `optimism` is the test accuracy at the epoch that the test loss chose, with the same patience
+    and in the same run, minus that at the epoch in `results`; its interval is over seeds. `tested`
+    is the test accuracy at the former. `seed_error` and `image_error` are the standard errors that
+    seeds and test images leave to the mean accuracy.
+    """
+    by_test = replace(results, rule=results.rule.replace("validation_loss", "test_loss"))
+    models, rows = models_frame(results), {}
+    for model, own in models.iterrows():
+        runs, accuracy = results.of(model), own.test_accuracy
+        added = [by_test.kept(run).test_accuracy - results.kept(run).test_accuracy for run in runs]
+        low, high = statistics.share_interval(results.shares_right(model))
+        errors = accuracy.std / np.sqrt(len(runs)), (high - low) / 2 / stats.norm.ppf(0.975)
+        rows[model] = {
+            **own,
+            "tested": measured(by_test, model, "test_accuracy"),
+            "optimism": over_runs(runs, added),
+            "seed_error": Value(errors[0], accuracy),
+            "image_error": Value(errors[1], accuracy),
+        }
+    return framed(rows).rename_axis("model")
+
+
+def over_models(values: pd.Series) -> Value:
+    """The mean of a column over models, each counted once, with its 95 % interval over runs."""
+    parts = [(v.std**2 / len(v.parts) / len(values) ** 2, len(v.parts) - 1) for v in values]
+    found = statistics.combined(float(values.astype(float).mean()), parts, 0.0)
+    by_model = {MODELS[model].title: float(value) for model, value in values.items()}
+    return Value(found.effect, *values, **found.interval._asdict(), parts=by_model)
+
+
 def compare(
     results: Results, first: str, second: str, name: str = "test_accuracy"
 ) -> tuple[Value, Estimate]:
@@ -205,7 +239,8 @@ def pairs(results: Results) -> pd.DataFrame:
     """One row a pair of models: how their test accuracies differ; Holm corrects over all pairs.
 
     `differs`: yes where `p_holm` is below 0.05, else no where the two are shown to be equal, by a p
-    corrected likewise, else undecided.
+    corrected likewise, else undecided, with the least difference that these runs would likely have
+    shown, uncorrected, as `detectable`.
     """
     chosen = [*combinations(results.models, 2)]
     found = [compare(results, *pair) for pair in chosen]
@@ -220,6 +255,10 @@ def pairs(results: Results) -> pd.DataFrame:
         "differs": [
             "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided"
             for p, p_equal in zip(differs, equal, strict=True)
+        ],
+        "detectable": [
+            Value(each.detectable(), difference)
+            for each, difference in zip(estimates, differences, strict=True)
         ],
     }
     return pd.DataFrame(columns, index=["_".join(pair) for pair in chosen], dtype=object)

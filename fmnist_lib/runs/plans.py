@@ -4,7 +4,7 @@ Times are those of one core of 2020 and of one NVIDIA H100 with 30 runs side by 
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -150,44 +150,66 @@ CHOSEN = {
     "quick": ("quick-search", True),  # the paper's accuracies in a fraction of time
 }
 
+SHOWN = ("split",)  # the families that a report shows beside the paper's protocol
+
 STUDY = (
     *("paper", "split", "folds", "ablations", "augment", "recipe-search", "recipe"),
     *("quick-search", "quick", "sensitivity"),
 )
 """All families, in the order in which they are trained."""
 
-PROFILES = ("smoke", "paper", "study")  # shortened runs; one run a model; all families
+ONCE = Family(all_models(), seeds="0")  # one run a model, by the paper's protocol
+PROFILES = ("smoke", "paper", "quick", "study")
+Find = Callable[[RunConfig], RunRecord | None]  # the record of a run, if there is one
 
 
-def plan(profile: str, *, families: str = "", **chosen: Any) -> list[RunConfig]:  # noqa: ANN401
+def plan(profile: str, **chosen: Any) -> list[RunConfig]:  # noqa: ANN401
     """Return the runs of a profile; takes what `plan_families` takes, and raises as it does."""
-    if profile == "study" or families:
-        found = plan_families(families, **chosen)
-        return [config for configs in found.values() for config in configs]
-    if profile not in PROFILES:
-        raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
-    once = Family(all_models(), SMOKE if profile == "smoke" else {}, seeds="0")
-    return runs_of(once, **chosen)
+    return [config for configs in plan_families(profile, **chosen).values() for config in configs]
 
 
 def plan_families(
-    families: str = "", *, seeds: str = "", records: Sequence[RunRecord] = (), **chosen: str
+    profile: str,
+    *,
+    families: str = "",
+    seeds: str = "",
+    find: Find = lambda config: None,
+    **chosen: str,
 ) -> dict[str, list[RunConfig]]:
-    """Return the runs of each family, model by model in the paper's order.
+    """Return the runs of each of a profile's families, model by model in the paper's order.
 
-    `families`, `models` and `seeds` as on the command line; empty means all, or a family's own
-    seeds, which a search keeps in any case. Unless named, the paper's family is a processor's. What
-    a search decides is read in `records`, and left out for a model whose search is not whole.
-    Raises `UserError` for anything unknown.
+    `smoke`: shortened runs of whatever a report shows; `paper`: one a model, in a family without a
+    name; `quick`: one of each model's quickest recipe; `study`: all families. `families`, `models`
+    and `seeds` as on the command line; empty means the profile's or a family's own. A search keeps
+    its seeds in any case. Unless named, the paper's family is a processor's. What a search decides
+    is read from the records that `find` returns, and left out for a model whose search is not
+    whole. Raises `UserError` for anything unknown.
     """
+    if profile not in PROFILES:
+        raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
+    if profile == "smoke":
+        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in SHOWN}
+        names = parse_names("families", families, SHOWN) if families else small
+        return {name: runs_of(small[name], seeds=seeds, **chosen) for name in names}
+    if profile == "paper" and not families:
+        return {"": runs_of(ONCE, seeds=seeds, **chosen)}
+    if profile == "quick":
+        families, seeds = "quick", seeds or "0"
     names = parse_names("families", families, STUDY)
     if chosen.get("device") == "cuda" and not families.strip():
         names.remove("paper")
     found = {}
     for name in names:
-        family = FAMILIES[name] if name in FAMILIES else decided(name, records, **chosen)
+        family = FAMILIES[name] if name in FAMILIES else decided(name, find, **chosen)
         found[name] = runs_of(family, seeds="" if name.endswith("-search") else seeds, **chosen)
     return found
+
+
+def in_small(name: str) -> Family:
+    """Return a family with one shortened run of each variant."""
+    family = FAMILIES[name] if name in FAMILIES else Family(all_models(**QUICK[0]))
+    held = {"validation_images": 64} if "protocol" in family.settings else {}
+    return replace(family, settings={**family.settings, **SMOKE, **held}, seeds="0", reduced={})
 
 
 def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:
@@ -206,15 +228,14 @@ def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) ->
     ]
 
 
-def decided(name: str, records: Sequence[RunRecord], *, models: str = "", **how: str) -> Family:
+def decided(name: str, find: Find, *, models: str = "", **how: str) -> Family:
     """Return a family with the settings that its search found best for each of the models."""
     search, quickest = CHOSEN[name]
-    by_name = {record.name: record for record in records}
     variants = []
     for model in parse_models(models):
-        tried = [config.name for config in runs_of(FAMILIES[search], models=model, **how)]
-        if by_name.keys() >= set(tried):  # the search is whole
-            best = best_of([by_name[run] for run in tried], quickest=quickest).config
+        tried = [find(config) for config in runs_of(FAMILIES[search], models=model, **how)]
+        if all(tried):  # the search is whole
+            best = best_of(tried, quickest=quickest).config
             apart = {"model", "seed", "stops", *SEARCH, *how}
             settings = best.model_dump(exclude_defaults=True, exclude=apart)
             variants.append(Variant(model, settings=settings))

@@ -2,9 +2,9 @@
 
 A folder with one sub-folder a run: `record.json` beside the arrays, named by their digest
 (`predictions-<sha256>.safetensors.xz` and, in the local store alone, `weights-….safetensors`), so
-that rules with the same best epoch share them. Costs lie in `costs/`. The record is written last and in one step:
-before it there is no run, or still the one that it replaces. What is left over, by a kill too, is
-removed when the run is next written.
+that rules with the same best epoch share them. Costs lie in `costs/`. The record is written last
+and in one step: before it there is no run, or still the one that it replaces. What is left over, by
+a kill too, is removed when the run is next written.
 """
 
 import lzma
