@@ -91,8 +91,9 @@ def images_grid(images: np.ndarray, captions: Sequence[str], columns: int = 6) -
     figure = style.blank(rows * (0.95 * style.WIDTH / columns + (13 * lines + 8) / 72))
     grid = [figure.add_subplot(rows, columns, place + 1) for place in range(len(images))]
     for axes, image, caption in zip(grid, images, captions, strict=True):
-        pixels = np.kron(image, np.ones((8, 8)))  # a viewer may smooth what it enlarges itself
-        axes.imshow(pixels, cmap="Greys", vmin=images.min(), vmax=images.max())
+        pixels = np.kron(image, np.ones((4, 4)))  # a viewer may smooth what it enlarges itself
+        look = {"cmap": "Greys", "interpolation": "none"}  # nor is anything smoothed here
+        axes.imshow(pixels, **look, vmin=images.min(), vmax=images.max())
         axes.set(xlabel=caption, xticks=[], yticks=[], anchor="S")  # the layout counts on it
         axes.spines[:].set(visible=True, color=style.FAINT)
     return figure
