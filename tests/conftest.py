@@ -6,6 +6,7 @@ from made_up import make_cost
 from tiny_data import Place
 from torchvision.datasets import FashionMNIST
 
+from fmnist_lib import paths
 from fmnist_lib.data import fashion_mnist as data
 from fmnist_lib.data import obtain
 from fmnist_lib.runs.config import Stop, make_config
@@ -29,6 +30,14 @@ def place(tmp_path, monkeypatch) -> Place:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("PATH", str(place.programs))
     return place
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Folders of one's own in place of the project's; nothing is trained, made or released."""
+    for name in ("RUNS", "BUILD", "REPORT"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from command import command, files_of
 
 import run_all
 from fmnist_lib import paths
@@ -17,24 +18,6 @@ from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Folders of one's own in place of the project's; nothing is released."""
-    for name in ("RUNS", "BUILD", "REPORT"):
-        monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    return tmp_path
-
-
-def command(*arguments):
-    """Give the command in this process; return its status."""
-    return run_all.run(run_all.parse_arguments([*map(str, arguments)]))
-
-
-def files_of(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
 
 # --- bad input ---
 
@@ -91,7 +74,7 @@ def test_an_output_folder_that_will_not_do_is_refused_before_any_work(project, m
     for name in ("records/lenet5-s0/record.json", "figures/mine.svg"):  # much like a report
         (project / "mine" / name).parent.mkdir(parents=True)
         (project / "mine" / name).write_text("mine")
-    before = {path: path.is_file() and path.read_bytes() for path in project.rglob("*")}
+    before, names = files_of(project), {*project.rglob("*")}
     refused = {"mine": "holds other files"}
     for place in ("file", "gone", "round"):
         refused |= dict.fromkeys((place, f"{place}/report"), f"cannot write to .*{place}")
@@ -101,7 +84,7 @@ def test_an_output_folder_that_will_not_do_is_refused_before_any_work(project, m
     for output, why in (refused | {paths.ROOT.parent: "belongs to the project"}).items():
         with pytest.raises(UserError, match=f"output: .*{why}"):
             command("--profile", "smoke", "--output", project / output)
-    assert {p: p.is_file() and p.read_bytes() for p in project.rglob("*")} == before
+    assert (files_of(project), {*project.rglob("*")}) == (before, names)
 
 
 # --- what is there, and what is trained ---
