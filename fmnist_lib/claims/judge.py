@@ -1,6 +1,7 @@
 """All claims judged, on our runs and on the paper's own tables; verdicts counted; agreement."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -21,11 +22,26 @@ AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may wel
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
 
 
-def judge_all(results: Results, timings: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return what `judge` does, of our runs; `timings` are those of C17."""
+def judge_all(
+    results: Results, validated: Results, timings: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return what `judge` does, of runs by the paper's protocol; `timings` are those of C17.
+
+    The column `validated` has the outcome in runs whose epoch validation images chose; times are
+    those of `results`.
+    """
+    judged, *_ = frames = [
+        judge(our_tables(each), _with_images(each), timings)
+        for each in (results, replace(validated, costs=results.costs))
+    ]
+    return judged.assign(validated=frames[1].outcome)
+
+
+def _with_images(results: Results) -> pd.DataFrame:
+    """Return a row a run, with which images it gets right."""
     runs, found = tables.runs_frame(results), map(results.predictions, results.runs)
     runs["right"] = [each["predicted"] == each["true"] for each in found]
-    return judge(our_tables(results), runs[runs.fold.isna()], timings)
+    return runs[runs.fold.isna()]
 
 
 def judge(

@@ -15,6 +15,7 @@ from fmnist_lib.results import classes, tables, times
 from fmnist_lib.results.load import Results, names_of
 from fmnist_lib.results.statistics import rank_correlation
 from fmnist_lib.results.value import Value, setting
+from fmnist_lib.runs.environment import RULES, digest_of_code
 
 COSTS = ["parameters", "macs", "train_seconds"]
 MISTAKES = 6  # kinds of mistake that a model's section shows
@@ -107,7 +108,7 @@ def study(results: Results) -> SimpleNamespace:
     names = names_of(results.runs)
     seconds = tables.runs_frame(results).wall_seconds.sum()
     ended = [run.environment.finished[:10] for run in results.runs]
-    config = results.runs[0].config
+    config, rules = results.runs[0].config, digest_of_code(*RULES)
     settings = ("learning_rate", "batch_size", "max_epochs")
     return SimpleNamespace(
         runs=Value(len(names), names),
@@ -115,6 +116,9 @@ def study(results: Results) -> SimpleNamespace:
         hours=Value(seconds / 3600, names),
         first=min(ended),
         last=max(ended),
+        same_rules=Value(sum(run.environment.rules_sha256 == rules for run in results.runs), names),
+        devices=sorted({run.environment.gpu or run.environment.cpu for run in results.runs}),
+        beside=Value(max(run.environment.runs_beside or 0 for run in results.runs), names),
         config=SimpleNamespace(**{s: setting(getattr(config, s)) for s in settings}),
     )
 

@@ -140,10 +140,12 @@ def show_claims(judged: pd.DataFrame, /) -> None:
         ours = f"{_verdict(row.outcome)}<small> {depends}</small>"
         claim, evidence = f"{claim}<small> {where}</small>", f"{evidence}<small> {margins}</small>"
         attributes = f' id="claim-{row.id}" data-verdict="{row.outcome}"'
-        rows.append((attributes, (row.id, claim, _verdict(row.in_paper), ours, evidence)))
-    columns = ("id", "claim", "in_paper", "outcome", "evidence")
-    caption = "The paper’s claims, judged by its own tables and by our runs."
-    output.show_table(judged, "claims", caption, columns, rows, [False] * 5, kind="claims")
+        verdicts = _verdict(row.in_paper), ours, _verdict(row.validated)
+        rows.append((attributes, (row.id, claim, *verdicts, evidence)))
+    columns = ("id", "claim", "in_paper", "outcome", "validated", "evidence")
+    caption = "The paper’s claims, judged by its own tables, by our runs of its protocol, and by "
+    caption += "runs whose epoch validation images chose. Evidence: of its protocol."
+    output.show_table(judged, "claims", caption, columns, rows, [False] * 6, kind="claims")
 
 
 def show_tiles(judged: pd.DataFrame, figure: Figure, /, **options: Any) -> None:  # noqa: ANN401
@@ -154,12 +156,15 @@ def show_tiles(judged: pd.DataFrame, figure: Figure, /, **options: Any) -> None:
     """
     tiles = ""
     for row in judged.itertuples(index=False):
-        told = f"{row.id}: by the paper’s tables {row.in_paper}, in our runs {row.outcome}"
-        signs = "".join(_verdict(each, words=False) for each in (row.in_paper, row.outcome))
+        told = f"{row.id}: by the paper’s tables {row.in_paper}, in our runs {row.outcome}, with "
+        told += f"validation images {row.validated}"
+        three = row.in_paper, row.outcome, row.validated
+        signs = "".join(_verdict(each, words=False) for each in three)
         link = f'<a href="#claim-{row.id}" aria-label="{told}">'
         tiles += f"<li>{link}<b>{row.id}</b>{signs}</a></li>"
     verdicts = (
-        '<div class="verdicts"><p>The paper’s claims: left by its own tables, right in our runs</p>'
+        '<div class="verdicts"><p>The paper’s claims: by its own tables, in our runs, '
+        'and where validation images choose the epoch</p>'
         f'<ol class="tiles">{tiles}</ol><p>{" ".join(map(_verdict, (*VERDICTS, "not tested")))}</p>'
         "</div>"
     )

@@ -2,6 +2,6 @@
 # ruff: noqa: F401
 
 from .classes import calibration, class_heat, confusion_multiples, images_grid
-from .compare import against_paper, overview, pareto, patience_gains
+from .compare import against_paper, effects, overview, pareto, patience_gains
 from .curves import all_curves, learning_curves, time_per_epoch
 from .style import save

@@ -1,6 +1,6 @@
 """Models against each other and against the paper, from `results.tables.models_frame`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -123,6 +123,18 @@ def patience_gains(models: pd.DataFrame) -> Figure:
     right.set_xlabel("Gain in test accuracy (points)")
     shorter = {"epochs at the shorter patience": [{"color": style.QUIET, **_SHORTER}]}
     style.legend(figure, _explained(models) | shorter)
+    return figure
+
+
+@style.styled
+def effects(models: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """What each of some columns adds to an accuracy, in points: a panel a column, a row a model."""
+    figure = style.blank(1.1 + 0.36 * len(models))
+    panels = figure.subplots(1, len(columns), sharey=True)
+    for axes, name in zip(panels, columns, strict=True):
+        _draw_rows(axes, models[name], dict.fromkeys(models.index, 0))
+        axes.set_xlabel(heading(name))
+    style.legend(figure, _explained(models))
     return figure
 
 
