@@ -122,11 +122,11 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints_module, "write_atomically", refuse)
-    with pytest.warns(UserWarning, match="no checkpoints") as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")  # as for a user
         record = run_experiment(short_config(), data=small_data, checkpoints=tmp_path).record
     assert len(record.history) == 2
-    assert len(caught) == 1
+    assert ["no checkpoints" in str(warning.message) for warning in caught] == [True]
 
 
 PROGRAM = """

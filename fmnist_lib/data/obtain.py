@@ -37,6 +37,7 @@ apt() {{
         -o Acquire::http::Timeout={SILENCE_SECONDS} -o Acquire::https::Timeout={SILENCE_SECONDS} \
         -o Acquire::Languages=none -o Acquire::Retries=1 "$@"
 }}
+mkdir -p lists/partial cache/archives/partial
 apt update
 apt download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb .
 """
@@ -57,8 +58,6 @@ def from_debian(name: str, scratch: Path) -> Path:
     """Fetch Debian's package, once for all its files, without installing it."""
     unpacked = scratch / SYSTEM_COPY.relative_to("/")
     if not unpacked.exists():
-        for folder in ("lists/partial", "cache/archives/partial"):
-            (scratch / folder).mkdir(parents=True, exist_ok=True)
         script = ["/bin/sh", "-c", FETCH_DEBIAN_PACKAGE]
         progress = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
         done = subprocess.run(script, cwd=scratch, stdout=progress, stderr=subprocess.PIPE)

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 import torch
@@ -16,33 +16,9 @@ from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
 from fmnist_lib.training.loop import OutOfTimeError, Steps, keep_freed_memory, one_thread
-from fmnist_lib.training.side_by_side import RecordingError, SideBySide
+from fmnist_lib.training.side_by_side import SideBySide
 
 MOST_AT_ONCE = 32  # as many as PyTorch has streams
-
-
-@dataclass
-class Going:
-    """A run under way, and the stream that its work is queued in."""
-
-    config: RunConfig
-    steps: Steps[RunOutput]
-    stream: "torch.cuda.Stream | None"
-    begun: bool = False
-
-    def turn(self, deadline: float) -> RunEnd | None:
-        """Let the run go on until it waits for the GPU; return its end once there is one."""
-        self.begun = True
-        try:
-            if time.monotonic() >= deadline:
-                raise OutOfTimeError("out of time")
-            with on_stream(self.stream):
-                next(self.steps)
-        except StopIteration as end:
-            return end.value
-        except Exception as error:  # it ends alone: the other runs go on
-            return error
-        return None
 
 
 def run_side_by_side(
@@ -55,13 +31,10 @@ def run_side_by_side(
 ) -> RunEnds:
     """Do what `run_many` does for runs of one device, at most `jobs` at once."""
     keep_freed_memory()
-    on_gpu = configs[0].device == "cuda"
-    if on_gpu and not torch.cuda.is_available():
-        yield from ((config, RuntimeError("PyTorch finds no GPU here")) for config in configs)
-        return
-    waiting, going = deque(configs), deque[Going]()
     side_by_side = min(jobs, len(configs), MOST_AT_ONCE)
+    on_gpu = configs[0].device == "cuda"
     streams = [torch.cuda.Stream() if on_gpu else None for _ in range(side_by_side)]
+    waiting, going = deque(configs), deque()
     with one_thread():
         while waiting or going:
             while waiting and streams:
@@ -75,19 +48,30 @@ def run_side_by_side(
                     runs_beside=side_by_side - 1,
                     **given,
                 )
-                going.append(Going(config, steps, streams.pop()))
-            run = going.popleft()
-            end = run.turn(deadline)
+                going.append((config, steps, streams.pop()))
+            config, steps, stream = run = going.popleft()
+            end = take_turn(steps, stream, deadline)
             if end is None:
                 going.append(run)
-                continue
-            streams.append(run.stream)
-            yield run.config, end
-            if isinstance(end, RecordingError):
-                waiting.extend(other.config for other in going if not other.begun)
-                going = deque(other for other in going if other.begun)
-                yield from ((config, end) for config in waiting)
-                waiting.clear()
+            else:
+                streams.append(stream)
+                yield config, end
+
+
+def take_turn(
+    steps: Steps[RunOutput], stream: torch.cuda.Stream | None, deadline: float
+) -> RunEnd | None:
+    """Let a run go on until it waits for the GPU; return its end once there is one."""
+    try:
+        if time.monotonic() >= deadline:
+            raise OutOfTimeError("out of time")
+        with on_stream(stream):
+            next(steps)
+    except StopIteration as end:
+        return end.value
+    except Exception as error:  # it ends alone: the other runs go on
+        return error
+    return None
 
 
 @cache

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fmnist_lib.data.fashion_mnist import Dataset
 from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES, RunConfig
-from fmnist_lib.runs.environment import cpu_name, describe_environment, ended
+from fmnist_lib.runs.environment import cpu_name, describe_environment, now
 from fmnist_lib.runs.record import CostRecord, Turn, digest_json
 from fmnist_lib.training import loop
 
@@ -67,7 +67,7 @@ def measure_costs(
             before, passed = passed, time.monotonic() - started
             if passed // 60 > before // 60:
                 on_minute(int(passed // 60))
-        environment = ended(environment)
+        environment = environment.model_copy(update={"finished": now()})
     return [
         CostRecord(
             name=cost_name(timing.config),

@@ -31,7 +31,7 @@ def now() -> str:
 
 
 def describe_environment() -> Environment:
-    """Return the environment of what starts now, with the code as it is now; `ended` ends it."""
+    """Return the environment of what starts now, with the code as it is now."""
     started = now()
     # Records of the study that are not committed yet are no change of what makes more of them.
     status = git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)study")
@@ -50,11 +50,6 @@ def describe_environment() -> Environment:
         started=started,
         finished=started,
     )
-
-
-def ended(environment: Environment) -> Environment:
-    """Return the environment of what started in it and ends now."""
-    return environment.model_copy(update={"finished": now()})
 
 
 def package_version(name: str) -> str:
@@ -99,7 +94,7 @@ def usable_cores() -> int:
     try:
         from dask.system import cpu_count
     except ImportError:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        return 1  # without Dask there are no workers
     return cpu_count()
 
 

@@ -12,7 +12,7 @@ from fmnist_lib.models import build_model, count_parameters
 from fmnist_lib.runs import record as records
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import count_macs
-from fmnist_lib.runs.environment import describe_environment, ended, peak_memory_mib
+from fmnist_lib.runs.environment import describe_environment, now, peak_memory_mib
 from fmnist_lib.runs.record import Arrays, EpochRow, RunOutput, RunRecord, StopResult
 from fmnist_lib.training import loop
 from fmnist_lib.training.checkpoint import Checkpoint
@@ -71,7 +71,7 @@ def run_steps(
         peak_memory_mib=peak_memory_mib(),
         history=history,
         stops=stops,
-        environment=ended(environment),
+        environment=environment.model_copy(update={"finished": now()}),
         result_digest=records.result_digest(history, stops),
     )
     return RunOutput(record, predictions, weights)

@@ -24,10 +24,6 @@ IN_FLIGHT = 2  # launches of a run: with a queue full of them the host would wai
 Launch = Callable[[], None]
 
 
-class RecordingError(RuntimeError):
-    """A launch could not be recorded, after which no other run should begin to record any."""
-
-
 class SideBySide(Trainer):
     """A run that never makes the host wait. On a GPU its own stream is the current one meanwhile.
 
@@ -70,8 +66,6 @@ class SideBySide(Trainer):
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
                 work()
-        except RuntimeError as error:
-            raise RecordingError(f"a GPU's launches cannot be recorded: {error}") from error
         finally:
             self.shared.graphsafe_set_state(others)
         return graph.replay
