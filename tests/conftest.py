@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from bs4 import BeautifulSoup
+from made_report import report
 from made_up import make_cost
 from tiny_data import Place
 from torchvision.datasets import FashionMNIST
@@ -10,7 +12,7 @@ from fmnist_lib import paths
 from fmnist_lib.data import fashion_mnist as data
 from fmnist_lib.data import obtain
 from fmnist_lib.runs.config import Stop, make_config
-from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.plans import plan, plan_families
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
@@ -32,24 +34,31 @@ def place(tmp_path, monkeypatch) -> Place:
     return place
 
 
+@pytest.fixture(scope="session")
+def page() -> BeautifulSoup:
+    """The page of the made-up report."""
+    return BeautifulSoup((report() / "index.html").read_text(encoding="utf-8"), "html.parser")
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Folders of one's own in place of the project's; nothing is trained, made or released."""
-    for name in ("RUNS", "BUILD", "REPORT"):
+    for name in ("RUNS", "BUILD", "REPORT", "STUDY"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def smoke_store(tmp_path_factory) -> RunStore:
-    """The smoke profile's runs, really trained; times are made up.
+    """The smoke profile's runs, those of the study included, really trained; times are made up.
 
     Two models have seed 1 too, and there a longer patience besides.
     """
     store = RunStore(tmp_path_factory.mktemp("smoke"))
     again = plan("smoke", models="lenet5,baseline_cnn", seeds="1")
     patient = {"stops": (Stop(), Stop(patience=20))}
-    configs = [*plan("smoke"), *(config.model_copy(update=patient) for config in again)]
+    every = [config for configs in plan_families("smoke").values() for config in configs]
+    configs = [*every, *(config.model_copy(update=patient) for config in again)]
     shortened = {name: getattr(configs[0], name) for name in ("train_images", "test_images")}
     loaded = data.load(**shortened)
     for config in configs:

@@ -3,40 +3,31 @@
 from collections import defaultdict
 
 import pytest
-from made_up import ENVIRONMENT, make_cost, make_run
+from command import command
+from made_report import bundles
+from made_up import ENVIRONMENT, make_cost, make_run, mistaken, stored
 
-import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands.explain import explain
 from fmnist_lib.errors import UserError
-from fmnist_lib.report.files import numbers_json
+from fmnist_lib.report.files import BUNDLE, numbers_json
+from fmnist_lib.report.show import show_table
+from fmnist_lib.results.tables import models_frame
 from fmnist_lib.runs.store import RunStore
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A report's folder: two runs of LeNet-5 and one of ViT-Tiny, a timing, three numbers."""
+    """A report's folder: two runs of LeNet-5 and one of ViT-Tiny, a timing, one table."""
     folder = tmp_path_factory.mktemp("report")
-    store = RunStore(folder / "records")
     hostile = {"cpu": "A \x1b[31mprocessor\nvalue  100", "dirty": True, "finished": "later"}
-    other = ENVIRONMENT.model_copy(update=hostile)
-    runs = [("lenet5", 0, ENVIRONMENT), ("lenet5", 1, other), ("vit_tiny", 0, ENVIRONMENT)]
-    runs = [make_run(m, seed, test_images=20, environment=place) for m, seed, place in runs]
-    for run in runs:
-        store.write(run)
-    cost = make_cost(runs[0].record.config)
-    store.write_cost(cost)
-    names = [run.record.name for run in runs]
-    plain = {"std": None, "low": None, "high": None, "parts": {}}
-    mean = {"text": "90.33 ± 1.41", "value": 90.328125, "std": 1.41421356, "low": 88.5}
-    mean |= {"high": 92.0, "parts": {"seed 0": 91.25, "seed 1": 89.40625}, "sources": names[:2]}
-    time = {**plain, "text": "9", "value": 9.5, "sources": [f"costs/{cost.name}"]}
-    numbers = {
-        "table1/lenet5/test_accuracy": mean,
-        "table2/lenet5/time": time,
-        "table2/lenet5/time_paper": {**time, "text": "20", "sources": ["paper"]},
-    }
-    (folder / "numbers.json").write_text(numbers_json(numbers))
+    other = {"seed": 1, "environment": ENVIRONMENT.model_copy(update=hostile)}
+    runs = {"predicted": mistaken(100, range(9))}, other, {"model": "vit_tiny"}
+    cost = make_cost(make_run(test_images=100).record.config, blocks=(9.5, 9.5))
+    frame = models_frame(stored(folder / "records", *runs, costs=[cost]))
+    columns = ["title", "test_accuracy", "train_seconds", "train_seconds_paper"]
+    (bundle,) = bundles(show_table, frame[columns], name="table1", caption="All")
+    (folder / "numbers.json").write_text(numbers_json(bundle[BUNDLE]["numbers"]))
     return folder
 
 
@@ -49,12 +40,13 @@ def told(address, report):
     return by_label
 
 
-def test_the_chain_behind_a_mean(report):
+def test_the_chain_behind_a_mean_and_a_time(report):
     lines = told("table1/lenet5/test_accuracy", report)
-    expected = {"table1/lenet5/test_accuracy": "90.33 ± 1.41", "in full": "90.328125"}
-    expected |= {"standard deviation": "1.41421356", "interval from": "88.5"}
-    expected |= {"interval to": "92.0", "seed 0": "91.25", "seed 1": "89.40625"}
+    assert lines["table1/lenet5/test_accuracy"][0].startswith("95.50")
+    expected = {"in full": "95.5", "standard deviation": "6.363961030678928"}
+    expected |= {"seed 0": "91.0", "seed 1": "100.0"}
     assert {label: lines[label] for label in expected} == {n: [t] for n, t in expected.items()}
+    assert float(lines["interval from"][0]) < 95.5 < float(lines["interval to"][0])
     store = RunStore(report / "records")
     assert lines["rests on"] == [n for n in store.names() if n.startswith("lenet5")]
     (settings,) = lines["settings"]
@@ -63,14 +55,11 @@ def test_the_chain_behind_a_mean(report):
     assert len(lines["versions"]) == 1  # what is the same, once
     assert lines["machine"][1].startswith("A [31mprocessorvalue  100, 2 cores")  # on one line
 
-
-def test_a_time_rests_on_its_timing_and_the_papers_on_the_paper(report):
-    (cost,) = RunStore(report / "records").costs()
-    assert told("table2/lenet5/time", report)["rests on"] == [f"costs/{cost.name}"]
-    lines = told("table2/lenet5/time_paper", report)
-    assert lines["rests on"] == ["printed in the paper"]
-    assert "machine" not in lines
+    (cost,) = store.costs()
+    assert told("table1/lenet5/train_seconds", report)["rests on"] == [f"costs/{cost.name}"]
     assert told(f"costs/{cost.name}", report)["key"] == ["–"]
+    lines = told("table1/lenet5/train_seconds_paper", report)
+    assert (lines["rests on"], "machine" in lines) == (["printed in the paper"], False)
 
 
 @pytest.mark.parametrize("part", ["name", "start", "key"])
@@ -99,25 +88,23 @@ def test_an_unknown_address_is_one_line_with_what_is_near(report, address, messa
 
 
 def test_the_report_asked_for_is_read_else_ones_own_else_the_released(
-    report, tmp_path, monkeypatch, capsys
+    report, project, monkeypatch, capsys
 ):
-    def command(*arguments):
-        options = run_all.parse_arguments(["--explain", "vit", *map(str, arguments)])
-        assert run_all.run(options) == 0
+    def told_of(*options):
+        assert command("--explain", "vit", *options) == 0
         return capsys.readouterr().out.partition("\n")[0]
 
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
     monkeypatch.setattr(paths, "REPORT", report)
-    assert command() == f"in the report of {report}"
-    own = tmp_path / "build" / "smoke"
+    assert told_of() == f"in the report of {report}"
+    own = paths.BUILD / "smoke"
     own.parent.mkdir()
     own.symlink_to(report)
-    assert command("--profile", "smoke") == f"in the report of {own}"
-    assert command("--output", report) == f"in the report of {report}"
+    assert told_of("--profile", "smoke") == f"in the report of {own}"
+    assert told_of("--output", report) == f"in the report of {report}"
     with pytest.raises(UserError, match="holds no report"):
-        command("--output", tmp_path / "none")
+        told_of("--output", project / "none")
     with pytest.raises(UserError, match="smoke, paper, study"):
-        command("--profile", "fast")
+        told_of("--profile", "fast")
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"numbers": {}}'])

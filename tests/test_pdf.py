@@ -5,17 +5,11 @@ import re
 
 import pypdf
 import pytest
-from bs4 import BeautifulSoup
 from made_report import FRONT, LONG_LINE, report
 
 from fmnist_lib.report.page import render_pdf
 
 MILLIMETRE = 72 / 25.4  # points
-
-
-@pytest.fixture(scope="module")
-def page():
-    return BeautifulSoup((report() / "index.html").read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +32,8 @@ def tags(element, kind):
     element = element.get_object()
     if isinstance(element, list):
         return [found for each in element for found in tags(each, kind)]
-    if not isinstance(element, dict):
-        return []
-    below = tags(element["/K"], kind) if "/K" in element else []
-    return [element, *below] if element.get("/S") == kind else below
+    below = tags(element["/K"], kind) if isinstance(element, dict) and "/K" in element else []
+    return [element, *below] if isinstance(element, dict) and element.get("/S") == kind else below
 
 
 def pieces(sheet):

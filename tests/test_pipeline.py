@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import nbformat
 import pandas as pd
 import pytest
+from command import command, files_of
 from made_up import make_cost, make_run, make_turn
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report
 from fmnist_lib.commands.job import Job
@@ -19,8 +19,8 @@ from fmnist_lib.commands.train import find_run, state_of
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution import here
 from fmnist_lib.models import MODELS
-from fmnist_lib.report.files import BUNDLE, write
-from fmnist_lib.runs.plans import plan
+from fmnist_lib.report.files import BUNDLE, MARKER, write
+from fmnist_lib.runs.plans import plan, plan_families
 from fmnist_lib.runs.store import RunStore
 
 NUMBER = {"text": "90.00", "value": 90.0, "std": None, "low": None, "high": None, "parts": {}}
@@ -28,20 +28,16 @@ WHOLE = {"index.html", "numbers.json", "README.md", "results.csv"}
 
 
 def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **options):
-    stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
+    stores = {name: RunStore(tmp_path / name) for name in ("store", "released", "study")}
     configs = plan(profile, models=models, seeds=seeds, precision=precision)
     return Job(profile=profile, configs=configs, output=tmp_path / "out", **stores, **options)
-
-
-def files_of(folder):
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
 # --- the whole way, with what takes long left out ---
 
 
 @pytest.fixture
-def quick(monkeypatch, smoke_store, tmp_path):
+def quick(monkeypatch, smoke_store, project):
     """Stubs: times are made up, a notebook shows one number and one table, a page says that it is.
 
     The machine has the smoke runs already; what was executed and timed is noted.
@@ -71,40 +67,41 @@ def quick(monkeypatch, smoke_store, tmp_path):
     monkeypatch.setattr(make_report, "execute_notebooks", execute)
     monkeypatch.setattr(make_report, "write_report", write_report)
     monkeypatch.setattr(make_report, "measure_costs", measure)
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
-    for config in plan("smoke", models="lenet5,vit_tiny"):
+    for config in sum(plan_families("smoke", models="lenet5,vit_tiny").values(), []):
         shutil.copytree(smoke_store.folder / config.name, paths.RUNS / config.name)
     return done
 
 
-def command(tmp_path, *options):
-    chosen = ("--profile", "smoke", "--models", "lenet5,vit_tiny", "--output", tmp_path / "out")
-    return run_all.run(run_all.parse_arguments([*map(str, chosen), *options]))
+def make(output, *options):
+    chosen = ("--profile", "smoke", "--models", "lenet5,vit_tiny", "--output", output)
+    return command(*chosen, *options)
 
 
 def test_a_report_is_whole_and_timed_once(quick, tmp_path, capsys):
-    assert command(tmp_path) == 0
     out = tmp_path / "out"
+    assert make(out) == 0
     assert capsys.readouterr().out.strip() == str(out / "index.html")
-    assert quick.executed == ["comparison", "lenet5", "vit_tiny"]
+    assert quick.executed == ["comparison", "honest_accuracy", "lenet5", "vit_tiny"]
     assert quick.parameters["records"] == (out / "records").as_posix()
     assert (quick.parameters["seeds"], quick.parameters["profile"]) == ("0", "smoke")
     assert quick.timed == [("lenet5", 0), ("vit_tiny", 0)]
-    assert files_of(out) >= WHOLE | {
+    before = files_of(out)
+    assert before.keys() >= WHOLE | {
         *("tables/table1.csv", "tables/lenet5.csv", "notebooks/comparison.ipynb"),
         *("models/vit_tiny/README.md", "models/vit_tiny/weights.safetensors"),
     }
-    told = json.loads((out / "numbers.json").read_text())
-    assert set(told["numbers"]) == {"comparison/x", "lenet5/x", "vit_tiny/x"}
+    assert set(json.loads(before["numbers.json"])["numbers"]) == {
+        *("comparison/x", "honest_accuracy/x", "lenet5/x", "vit_tiny/x")
+    }
     assert pd.read_csv(out / "tables" / "table1.csv").model.tolist() == ["lenet5", "vit_tiny"]
-    assert len(RunStore(out / "records").runs()) == len(RunStore(out / "records").costs()) == 2
-    assert (out / "index.html").read_text().startswith("From runs finished by ")
+    runs = RunStore(out / "records").runs()
+    assert sorted(run.config.protocol for run in runs) == ["paper"] * 2 + ["split"] * 2
+    assert len(RunStore(out / "records").costs()) == 2
+    assert before["index.html"].startswith(b"From runs finished by ")
 
-    before = files_of(out)
     (out / "tables" / "table1.csv").unlink()
-    assert command(tmp_path) == 0
-    assert files_of(out) == before
+    assert make(out) == 0
+    assert files_of(out).keys() == before.keys()
     assert len(quick.timed) == 2  # never again
 
 
@@ -119,44 +116,39 @@ def test_whatever_cuts_a_report_short_the_same_command_makes_it(
     with monkeypatch.context() as patch:
         patch.setattr(owner, stage, stop)
         with pytest.raises(KeyboardInterrupt):
-            command(tmp_path)
-    assert command(tmp_path) == 0
-    assert files_of(tmp_path / "out") >= WHOLE
+            make(tmp_path / "out")
+    assert make(tmp_path / "out") == 0
+    assert files_of(tmp_path / "out").keys() >= WHOLE
 
 
-def test_a_failed_notebook_ends_it_or_is_told_at_the_end(quick, tmp_path, capsys):
+def test_what_failed_lacks_or_was_disturbed_is_told_at_the_end(quick, tmp_path, capsys):
     quick.fail = {"lenet5": "ZeroDivisionError: division by zero"}
-    with pytest.raises(FailedError, match=r"notebook lenet5: ZeroDiv.*/out/notebooks/lenet5.ipynb"):
-        command(tmp_path)
-    assert command(tmp_path, "--keep-going") == 1
-    assert "failed: notebook lenet5: ZeroDivisionError" in capsys.readouterr().err
-
-
-def test_what_lacks_weights_or_was_timed_beside_others_is_noted(quick, tmp_path, capsys):
+    quick.turns = [make_turn(10.0, others=8.0, steal=4.0)] * 3
     for path in paths.RUNS.glob("lenet5*/weights-*"):
         path.unlink()
-    quick.turns = [make_turn(10.0, others=8.0, steal=4.0)] * 3
-    assert command(tmp_path) == 0
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 2
-    assert "others took 12 %" in notes[0]
-    assert "no weights of lenet5;" in notes[1]
-    assert "models/lenet5/weights.safetensors" not in files_of(tmp_path / "out")
+    with pytest.raises(FailedError, match=r"notebook lenet5: ZeroDiv.*/out/notebooks/lenet5.ipynb"):
+        make(tmp_path / "out")
+    assert make(tmp_path / "new", "--keep-going") == 1
+    told = capsys.readouterr().err
+    assert "failed: notebook lenet5: ZeroDivisionError" in told
+    busy, without = [line for line in told.splitlines() if line.startswith("note: ")]
+    assert "others took 12 %" in busy
+    assert "no weights of lenet5;" in without
+    assert "models/lenet5/weights.safetensors" not in files_of(tmp_path / "new")
 
 
 def test_when_every_run_failed_the_report_before_is_left_alone(
     quick, tmp_path, monkeypatch, capsys
 ):
-    command(tmp_path)
-    files = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
-    before = {path: path.read_bytes() for path in files}
+    make(tmp_path / "out")
+    before = files_of(tmp_path / "out")
     (config,) = plan("smoke", models="lenet5", seeds="7")
     failed = [(config, ValueError("no luck"))]
     monkeypatch.setattr(here, "run_many", lambda *_, **__: (pair for pair in failed))
     with pytest.raises(FailedError, match="no run succeeded"):
-        command(tmp_path, "--keep-going", "--seeds", "7")
+        make(tmp_path / "out", "--keep-going", "--seeds", "7")
     assert "ValueError: no luck" in capsys.readouterr().err
-    assert before == {path: path.read_bytes() for path in before}
+    assert {**files_of(tmp_path / "out"), MARKER: before[MARKER]} == before
 
 
 # --- what becomes of each run, and of each time ---
@@ -220,11 +212,10 @@ def test_a_release_is_whole_and_keeps_what_was_released(
 
 
 def test_a_release_needs_a_clean_checkout_and_its_pdf(tmp_path, monkeypatch):
-    wanted = job(tmp_path, "paper")
     for status in (" M README.md", None):
         monkeypatch.setattr(make_report, "git", lambda *_, status=status: status)
         with pytest.raises(UserError, match="without uncommitted changes"):
-            make_report.check_release(wanted)
+            make_report.check_release(job(tmp_path, "paper"))
     monkeypatch.setattr(make_report, "why_no_pdf", lambda: "no PDF can be made")
     with pytest.raises(UserError, match="release: needs its PDF, but no PDF can be made"):
-        make_report.check_release(wanted)
+        make_report.check_release(job(tmp_path, "paper"))

@@ -10,7 +10,7 @@ import urllib.request
 import psutil
 import pypdf
 from bs4 import BeautifulSoup
-from made_report import code, report, shown, text
+from made_report import code, shown, text
 from matplotlib.figure import Figure
 from nbformat.v4 import new_notebook, new_output, new_raw_cell
 
@@ -137,12 +137,11 @@ def test_no_metadata_and_no_title_gets_in():
     assert page.h1.string == hostile
 
 
-def test_what_the_report_itself_shows_passes_unchanged():
+def test_what_the_report_itself_shows_passes_unchanged(page):
     value = Value(91.25, ["vit_tiny-s0-113174520396", "paper"])
     cells = [shown(say, "**a** {x:.2f} % [b](https://arxiv.org/abs/1708.07747) *c*", x=value)]
     ours = cells[0].outputs[0].data["text/html"]
     assert page_of(*cells).select_one(".say") == BeautifulSoup(ours, "html.parser").div
-    page = BeautifulSoup((report() / "index.html").read_text(), "html.parser")
     assert_harmless(page)
     for mark in ("span.value[data-at]", "tr[data-verdict]", ".tiles a[aria-label]"):
         assert page.select(mark)
