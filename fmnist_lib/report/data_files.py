@@ -4,14 +4,15 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from math import isnan, nan
 from pathlib import Path
 
 import jinja2
 
+from fmnist_lib.report.show import as_text, plain
 from fmnist_lib.results import tables
 from fmnist_lib.results.columns import COLUMNS, column, heading
 from fmnist_lib.results.load import Results
+from fmnist_lib.results.value import Value
 from fmnist_lib.runs.record import Arrays, DamagedRecordError, encode_arrays
 from fmnist_lib.runs.store import RunStore, read_arrays
 
@@ -72,16 +73,14 @@ def _filled_in(template: str, **values: object) -> bytes:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"shown": shown, "literal": literal}
+    environment.filters |= {"in_format_of": in_format_of, "literal": literal}
     environment.filters |= {"heading": heading, "column": column}
     return environment.get_template(template).render(values).encode()
 
 
-def shown(number: float | None, name: str) -> str:
-    """A number in the format of its column, with its standard deviation where it has one."""
-    spec, spread = column(name).format, getattr(number, "std", nan)
-    text = "–" if number is None or isnan(number) else f"{number:{spec}}"
-    return text if isnan(spread) else f"{text} ± {spread:{spec}}"
+def in_format_of(value: Value | None, name: str, part: str = "spread") -> str:
+    """A number as a column of that name shows it, with its standard deviation or as an interval."""
+    return plain(as_text(value, column(name).format, part))
 
 
 def literal(text: str) -> str:

@@ -13,10 +13,6 @@ from fmnist_lib.errors import FailedError
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 
-class ReportError(FailedError):
-    """The notebooks do not make one report; the message names what is missing or there twice."""
-
-
 def number_sections(page: BeautifulSoup) -> dict[str, str]:
     """Number the headings, 1, 1.1, … and A, A.1, … in the appendix, and write the contents."""
     for title in page.select("#abstract :is(h1, h2, h3), #references :is(h1, h2, h3)"):
@@ -95,12 +91,12 @@ def number_references(page: BeautifulSoup) -> dict[str, str]:
 def resolve_links(page: BeautifulSoup, labels: dict[str, str], *, forgiving: bool) -> None:
     """Give every link within the page that has no text the label of its target.
 
-    Raises ReportError for an id that is there twice and for links to nothing, unless `forgiving`:
+    Raises `FailedError` for an id that is there twice and for links to nothing, unless `forgiving`:
     then these are marked in the page.
     """
     ids = Counter(element["id"] for element in page.find_all(id=True))
     if twice := [name for name, times in ids.items() if times > 1]:
-        raise ReportError(f"used twice as an id in the report: {', '.join(twice)}")
+        raise FailedError(f"used twice as an id in the report: {', '.join(twice)}")
     missing = []
     for link in page.select('a[href^="#"]'):
         name = link["href"][1:]
@@ -110,4 +106,4 @@ def resolve_links(page: BeautifulSoup, labels: dict[str, str], *, forgiving: boo
         elif not link.get_text(strip=True):
             link.string = labels.get(name, name)
     if missing and not forgiving:
-        raise ReportError(f"cross references to nothing: {', '.join(dict.fromkeys(missing))}")
+        raise FailedError(f"cross references to nothing: {', '.join(dict.fromkeys(missing))}")

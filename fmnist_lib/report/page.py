@@ -12,11 +12,11 @@ its words and those of its notebook's title: `sec-lenet-5-training`. A link with
 `#fig-…`, `#tab-…`, `#sec-…` or `#ref-…`, shows the number of its target.
 """
 
-import base64
 import contextlib
-import hashlib
 import io
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import matplotlib
@@ -26,9 +26,10 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
+from fmnist_lib.errors import FailedError
 from fmnist_lib.report import numbering
 from fmnist_lib.report.files import BROUGHT, numbers_json, ours, write
-from fmnist_lib.report.numbering import HEADINGS, ReportError
+from fmnist_lib.report.numbering import HEADINGS
 from fmnist_lib.report.sanitise import sanitise
 
 TEMPLATES = Path(__file__).parent / "templates" / "report"
@@ -45,7 +46,7 @@ def write_report(notebooks: Sequence[NotebookNode], folder: Path, **front: objec
     """Write `index.html` and `report.pdf` into `folder`; return why there is no PDF, else "".
 
     Without WeasyPrint's system libraries the page is written all the same, and an older PDF
-    deleted. Raises ReportError as `render_html` does; the folder is then untouched.
+    deleted. Raises `FailedError` as `render_html` does; the folder is then untouched.
     """
     warning = why_no_pdf()
     page = render_html(notebooks, **front, pdf=not warning)
@@ -64,7 +65,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
     `published` (an ISO date), `citation` (of CITATION.cff), `draft`, `seconds` that executing took,
     `pdf` beside the page, and `numbers` (of `files.collect`) for its pop-ups.
 
-    The same input gives the same text. Raises ReportError for cross references to nothing (only
+    The same input gives the same text. Raises `FailedError` for cross references to nothing (only
     marked in the page when a notebook had failed), ids used twice, and resources not embedded.
     """
     exporter = HTMLExporter(
@@ -73,7 +74,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
         exclude_anchor_links=True,
     )
     exporter.register_filter("sanitise", sanitise)
-    exporter.register_filter("sha256", _sha256)
+    exporter.register_filter("sha256", lambda t: b64encode(sha256(t.encode()).digest()).decode())
     hiding = TagRemovePreprocessor(remove_cell_tags=LEFT_OUT, remove_input_tags=["hide-input"])
     exporter.register_preprocessor(hiding, enabled=True)
     front["numbers"] = numbers_json(front.get("numbers", {})).replace("<", r"\u003c")
@@ -86,8 +87,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
         page.find(id=cell["data-part"]).append(cell)
     for code in page.select("#abstract .code, #references .code"):
         code.decompose()
-    for part in ("body", "appendix"):
-        _gather_code(page, page.find(id=part))
+    _gather_code(page)
     labels = numbering.number_sections(page)
     labels |= numbering.number_figures(page) | numbering.number_references(page)
     for figure in page.select("figure[data-files]"):
@@ -101,7 +101,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
         frame["tabindex"] = "0"  # to be scrolled by keys
     for image in page("img"):
         if not image.get("src", "data:").startswith("data:"):
-            raise ReportError(f"not embedded in the report: {image['src']:.200}")
+            raise FailedError(f"not embedded in the report: {image['src']:.200}")
         image["loading"] = "lazy"  # drawn when the reader comes near: most of the opening's time
     failed = page.select_one(".failure")
     if failed:
@@ -137,10 +137,10 @@ def why_no_pdf() -> str:
     return ""
 
 
-def _gather_code(page: BeautifulSoup, part: Tag) -> None:
+def _gather_code(page: BeautifulSoup) -> None:
     """Put the code of each section into one fold at its end."""
     fold = None
-    for element in part.find_all([*HEADINGS, "div"]):
+    for element in page.main.find_all([*HEADINGS, "div"]):
         kinds = element.get("class", ())
         if element.name in HEADINGS:
             fold = None
@@ -161,8 +161,3 @@ def _offer(page: BeautifulSoup, figure: Tag) -> None:
         kind = path.rpartition(".")[2].upper()
         label = f"{kind} of {figure.select_one('.label').get_text().strip(' .')}"
         links.append(page.new_tag("a", href=path, attrs={"aria-label": label}, string=kind))
-
-
-def _sha256(text: str) -> str:
-    """Return the digest by which a page's policy knows its script."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
