@@ -33,10 +33,7 @@ if not os.path.samefile(fmnist_lib.__path__[0], {str(paths.ROOT / "fmnist_lib")!
 
 
 class OwnKernelManager(AsyncKernelManager):
-    """Starts a kernel of this interpreter, whatever other kernels are named as it is.
-
-    It ends when this process does.
-    """
+    """Starts a kernel of this interpreter, whatever other kernels are named as it is."""
 
     @property
     def kernel_spec(self) -> KernelSpec:

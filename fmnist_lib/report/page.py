@@ -35,11 +35,6 @@ from fmnist_lib.report.sanitise import sanitise
 TEMPLATES = Path(__file__).parent / "templates" / "report"
 LEFT_OUT = ["remove", "parameters", "injected-parameters"]
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same on every machine
-NO_PDF = (
-    "no PDF can be made, since WeasyPrint lacks a system library ({reason}). Install it and run "
-    "again: `apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0` on Debian and "
-    "Ubuntu, `brew install pango` on macOS, `conda install -c conda-forge pango` with conda"
-)
 
 
 def write_report(notebooks: Sequence[NotebookNode], folder: Path, **front: object) -> str:
@@ -133,7 +128,8 @@ def why_no_pdf() -> str:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what our own message says
             import weasyprint.text.fonts  # noqa: F401  # which loads them all
     except OSError as error:
-        return NO_PDF.format(reason=str(error).partition("\n")[0])
+        lacks = str(error).partition("\n")[0]
+        return f"no PDF can be made, since {lacks}; README says how to install Pango, its library"
     return ""
 
 
