@@ -33,7 +33,7 @@ def chances(tmp_path):
     return stored(tmp_path, *runs)
 
 
-def test_scores_are_torchmetrics(chances):
+def test_scores_are_torchmetrics_and_counts_are_of_all_runs(chances):
     frame = classes.class_scores(chances).set_index("class")
     for name in ("precision", "recall", "specificity", "f1"):
         score = getattr(classification, f"multiclass_{name}" + "_score" * (name == "f1"))
@@ -46,13 +46,9 @@ def test_scores_are_torchmetrics(chances):
     assert frame.support.tolist() == [10] * 10
     assert frame.f1["Ankle boot"] == 0
     assert frame.f1["Bag"].sources == tuple(run.name for run in chances.runs)
-
-
-def test_counts_are_summed_over_the_runs(chances):
     counts = classes.confusion(chances, "lenet5")
     assert counts.loc["Shirt"].sum() == 30
-    right = sum((random_predictions(s) == labels(N)).sum() for s in range(3))
-    assert np.trace(counts) == right
+    assert np.trace(counts) == sum((random_predictions(s) == labels(N)).sum() for s in range(3))
 
 
 def test_the_most_confused_come_first_and_ties_in_class_order(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import nbformat
 import psutil
 import pytest
+from command import files_of
 
 from fmnist_lib.paths import ROOT
 from fmnist_lib.report import execute as execution
@@ -36,32 +37,24 @@ def outputs_of(book):
 
 
 def test_a_failed_notebook_is_saved_with_its_error_and_the_others_go_on(notebook, tmp_path):
-    bad, good = notebook("1 / 0", name="bad"), notebook("print(number)", name="good")
-    before = bad.read_bytes()
-    errors = execute_notebooks([bad, good], tmp_path / "out", {"number": 7}, jobs=2)
-    assert errors == {"bad": "ZeroDivisionError: division by zero"}
-    made = {
-        name: outputs_of(nbformat.read(tmp_path / f"out/notebooks/{name}.ipynb", as_version=4))
-        for name in ("bad", "good")
-    }
-    assert [out.ename for out in made["bad"]] == ["ZeroDivisionError"]
-    assert [out.text for out in made["good"]] == ["7\n"]
-    assert bad.read_bytes() == before
-
-
-def test_the_folder_holds_the_new_notebooks_and_nothing_of_this_machine(notebook, tmp_path):
+    """The folder holds the new ones alone; they name no place of this machine."""
     folder, inside = tmp_path / "{out}", ROOT / "build" / "records"
     write(folder, "notebooks/old.ipynb", b"")
-    book = notebook("place", parameters='place = ""')
-    execute_notebooks([book], folder, {"place": inside.as_posix()}, jobs=1)
-    assert [path.name for path in folder.iterdir() if path.name != MARKER] == ["notebooks"]
-    (made,) = (folder / "notebooks").iterdir()
-    assert made.name == "a.ipynb"
-    assert str(tmp_path) not in made.read_text()
-    executed = nbformat.read(made, as_version=4)
+    place = {"parameters": 'place = ""'}
+    bad, good = notebook("1 / 0", name="bad", **place), notebook("place", name="good", **place)
+    before = bad.read_bytes()
+    errors = execute_notebooks([bad, good], folder, {"place": inside.as_posix()}, jobs=2)
+    assert errors == {"bad": "ZeroDivisionError: division by zero"}
+    files = files_of(folder)
+    assert files.keys() == {MARKER, "notebooks/bad.ipynb", "notebooks/good.ipynb"}
+    assert str(tmp_path).encode() not in files["notebooks/good.ipynb"]
+    made = {name: nbformat.reads(files[name], as_version=4) for name in files if name != MARKER}
+    assert [out.ename for out in outputs_of(made["notebooks/bad.ipynb"])] == ["ZeroDivisionError"]
+    executed = made["notebooks/good.ipynb"]
     assert executed.cells[0].source == 'place = ""'
     assert executed.cells[1].source.endswith('place = "build/records"\n')
     assert outputs_of(executed)[0].data["text/plain"] == repr(inside.as_posix())  # to the kernel
+    assert bad.read_bytes() == before
 
 
 # --- whose kernel ---

@@ -1,6 +1,7 @@
 """What lies beside the page: flat tables, models and README say what the records say, and load."""
 
 import re
+from itertools import product
 
 import mistune
 import numpy as np
@@ -21,15 +22,14 @@ from fmnist_lib.runs.store import RunStore
 def made_up_results(folder, **environment):
     """Two models and two seeds that stop at epoch 3, best at 2; LeNet-5 alone was timed."""
     rule = Stop(patience=1)
+    one = {"losses": (0.9, 0.5, 0.7), "stops": (rule,), "test_images": 20}
     runs = [
-        {"model": model, "seed": seed, "predicted": mistaken(20, [*range(seed + 1)])}
-        | {"losses": (0.9, 0.5, 0.7), "stops": (rule,), "test_images": 20}
-        for model in ("lenet5", "vit_tiny")
-        for seed in (0, 1)
+        {"model": model, "seed": seed, "predicted": mistaken(20, [*range(seed + 1)]), **one}
+        for model, seed in product(("lenet5", "vit_tiny"), (0, 1))
     ]
-    cost = make_cost(make_run(**runs[0]).record.config)
     place = {"environment": ENVIRONMENT.model_copy(update=environment)}
-    return stored(folder, *runs, costs=[cost.model_copy(update=place)], rule=rule.name)
+    cost = make_cost(make_run(**runs[0]).record.config).model_copy(update=place)
+    return stored(folder, *runs, costs=[cost], rule=rule.name)
 
 
 def code_blocks(text):

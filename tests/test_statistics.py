@@ -63,10 +63,8 @@ def test_holm_by_hand():
 @pytest.mark.parametrize(("right", "images"), [(0, 100), (93, 100), (9107, 10_000)])
 def test_the_interval_of_one_run_is_wilsons(right, images):
     expected = stats.binomtest(right, images).proportion_ci(method="wilson")
-    found, shares = (
-        wilson_interval(100 * right / images, images),
-        np.repeat([1, 0], [right, images - right]),
-    )
+    found = wilson_interval(100 * right / images, images)
+    shares = np.repeat([1, 0], [right, images - right])
     assert found == pytest.approx((100 * expected.low, 100 * expected.high))
     assert accuracy_interval(Value(100 * right / images), shares) == found
     assert share_interval(shares) == pytest.approx(found, abs=130 / images)
