@@ -89,34 +89,19 @@ def test_the_same_run_is_the_same_result_to_the_bit_in_any_process(small_data, f
     first, second, _ = ({m: run["result_digest"] for m, run in runs.items()} for runs in fresh)
     assert first == second
     assert len(set(first.values())) == len(MODELS)
-    torch.rand(7)  # whatever this process has drawn before
+    torch.rand(7)  # whatever this process has drawn before, and on how many threads
+    torch.set_num_threads(2)
     for model in ("lenet5", "resnet_mini"):  # without and with batch norm; loaded, and given
         again, other = (
             run_experiment(make_config(model=model, seed=seed, max_epochs=2, **SHORT), data=data)
             for seed, data in ((0, None), (1, small_data))
         )
         assert again.record.result_digest == first[model] != other.record.result_digest
-
-
-def test_a_run_starts_from_the_weights_of_its_seed(small_data):
-    config = make_config(model="lenet5", seed=5, learning_rate=1e-30, max_epochs=1, **SHORT)
-    (weights,) = run_experiment(config, data=small_data).weights.values()  # which nothing moves
-    torch.manual_seed(5)
-    for name, value in build_model("lenet5").state_dict().items():
-        assert np.array_equal(weights[name], value), name
-
-
-def test_times_and_environment_are_not_in_the_digest(small_data, small_run, monkeypatch):
-    record, rows = small_run.record, []
-    assert (record.environment.data_sha256, record.environment.threads) == (DATA_SHA256, 1)
-    assert record.peak_memory_mib is None or 50 < record.peak_memory_mib < 5000
-    other = record.environment.model_copy(update={"cpu": "another"})
-    monkeypatch.setattr("fmnist_lib.runs.run.describe_environment", lambda: other)
-    again = run_experiment(record.config, data=small_data, on_epoch=rows.append).record
-    assert again.environment.cpu == "another"
-    assert [row.train_seconds for row in again.history] != [r.train_seconds for r in record.history]
-    assert again.result_digest == record.result_digest
-    assert [row["test_loss"] for row in rows] == [row.test_loss for row in again.history]
+        assert again.record.environment.data_sha256 == DATA_SHA256
+        assert again.record.peak_memory_mib is None or 50 < again.record.peak_memory_mib < 5000
+    after = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert (again.record.environment.threads, after) == (1, 2)
 
 
 # --- several stopping rules ---
@@ -144,11 +129,9 @@ def test_each_rule_gets_what_a_run_with_it_alone_gets(small_data):
 
 def test_predictions_are_consistent(small_data, small_run):
     (predictions,) = small_run.predictions.values()
-    predicted, probability, of_true = (
-        predictions[name] for name in ("predicted", "probability", "probability_of_true")
-    )
-    types = np.uint8, np.float16, np.float16
-    assert (predicted.dtype, probability.dtype, of_true.dtype) == types
+    predicted, probability, of_true = predictions.values()
+    types = {"predicted": np.uint8, "probability": np.float16, "probability_of_true": np.float16}
+    assert {name: array.dtype for name, array in predictions.items()} == types
     right = predicted == small_data.test_labels.numpy()
     assert (probability[right] == of_true[right]).all()
     assert (probability[~right] >= of_true[~right]).all()

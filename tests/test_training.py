@@ -1,6 +1,5 @@
 """The loop: when it stops, what it keeps, what it counts, and what it never looks at."""
 
-import contextlib
 import math
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from fmnist_lib.models import build_model
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.training import loop
 from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError, Parts, Trainer, carry_out
-from fmnist_lib.training.metrics import Sums, confusion_matrix
+from fmnist_lib.training.metrics import Sums
 
 
 def seeded(config):
@@ -140,16 +139,6 @@ def test_evaluation_counts_every_image_once_in_eval_mode(small_data):
         assert torch.equal(value, weights[name]), name
 
 
-def test_an_epochs_randomness_depends_on_seed_and_epoch_alone(noise):
-    config = make_config(model="baseline_cnn", batch_size=20, model_options={"dropout": 0.5})
-    losses = []
-    for disturbance, epoch in ((0, 2), (1, 2), (0, 1)):
-        trainer = on((noise.train_images, noise.train_labels), config)
-        torch.manual_seed(disturbance)
-        losses.append(carry_out(trainer.train_epoch(epoch)).loss)
-    assert losses[0] == losses[1] != losses[2]
-
-
 def metrics(history):
     times = ("train_seconds", "inference_ms")
     assert all(row[name] > 0 for row in history for name in times)
@@ -238,22 +227,3 @@ def test_a_rule_on_the_validation_loss_decides_and_never_reads_the_test_images(n
     for name in ("train_loss", "validation_loss", "validation_accuracy"):
         assert [row[name] for row in history] == [row[name] for row in other_history]
     assert [row["test_loss"] for row in history] != [row["test_loss"] for row in other_history]
-
-
-def test_one_thread_is_given_back():
-    torch.set_num_threads(2)
-    with contextlib.suppress(KeyError), loop.one_thread():
-        inside = torch.get_num_threads()
-        raise KeyError
-    after = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert (inside, after) == (1, 2)
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=80))
-def test_confusion_counts_true_classes_in_rows(pairs):
-    by_hand = [[pairs.count((label, predicted)) for predicted in range(10)] for label in range(10)]
-    labels, predicted = torch.tensor(pairs).T
-    confusion = confusion_matrix(labels, predicted.to(torch.uint8))  # as predictions are stored
-    assert confusion.dtype == torch.int64
-    assert confusion.tolist() == by_hand
