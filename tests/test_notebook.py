@@ -17,6 +17,7 @@ def folders(tmp_path, monkeypatch):
     """A project without any record."""
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
+    monkeypatch.setattr(paths, "STUDY", tmp_path / "study")
     return tmp_path
 
 

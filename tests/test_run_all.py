@@ -25,7 +25,7 @@ from fmnist_lib.runs.store import RunStore
 @pytest.mark.parametrize(
     ("arguments", "wrong", "allowed"),
     [
-        (["--profile", "fast"], "'fast'", "smoke, paper, study"),
+        (["--profile", "fast"], "'fast'", "smoke, paper, quick, study"),
         (["--models", "lenet5,alexnet"], "'alexnet'", "resnet_mini"),
         (["--seeds", "zero"], "'zero'", "0-4,7"),
         (["--seeds", "4-0"], "'4-0'", "0-4,7"),
@@ -96,8 +96,8 @@ def test_dry_run_names_each_run_and_changes_nothing(project, smoke_store, monkey
     assert command("--profile", "smoke", "--seeds", "0,2", "--dry-run") == 0
     *lines, forecast = capsys.readouterr().out.splitlines()
     states = [line.split(maxsplit=1)[1] for line in lines]
-    assert states == ["cached"] * len(MODELS) + ["to train"] * len(MODELS)
-    assert forecast.startswith(f"forecast: {len(MODELS)} runs to train, 0.0 core hours; ")
+    assert states == ["cached"] * 2 * len(MODELS) + ["to train"] * 2 * len(MODELS)
+    assert forecast.startswith(f"forecast: {2 * len(MODELS)} runs to train, 0.0 core hours; ")
     assert files_of(smoke_store.folder) == before
     assert not list(project.iterdir())
 

@@ -71,8 +71,10 @@ def test_paper_is_the_papers_protocol_with_one_run_a_model():
 
 
 def test_smoke_runs_are_other_runs():
-    assert all(config.shortened for config in plan("smoke"))
-    assert not {c.key for c in plan("smoke")} & {c.key for c in plan("study")}
+    small = [config for configs in plan_families("smoke").values() for config in configs]
+    assert all(config.shortened for config in small)
+    assert {config.protocol for config in small} == {"paper", "split"}
+    assert not {c.key for c in small} & {c.key for c in plan("study")}
 
 
 def test_models_and_seeds_override_the_profiles():
@@ -106,10 +108,10 @@ def test_a_gpu_gets_every_run_and_a_processor_the_reduced_number(family, whole, 
 
 
 def test_families_come_in_their_order_and_the_papers_stays_with_a_processor():
-    assert list(plan_families()) == list(STUDY)
-    assert list(plan_families(device="cuda")) == list(STUDY[1:])
-    assert list(plan_families("augment,split")) == ["split", "augment"]
-    names = [config.name for configs in plan_families(device="cuda").values() for config in configs]
+    assert list(plan_families("study")) == list(STUDY)
+    assert list(plan_families("study", device="cuda")) == list(STUDY[1:])
+    assert list(plan_families("study", families="augment,split")) == ["split", "augment"]
+    names = [config.name for config in plan("study", device="cuda")]
     assert len(set(names)) == len(names)  # no two share a run
 
 
@@ -127,8 +129,17 @@ def test_what_a_search_decides_waits_for_it_and_then_takes_the_best():
         SimpleNamespace(config=c, name=c.name, history=[SimpleNamespace(validation_accuracy=a)])
         for c, a in zip(searched, accuracies, strict=True)
     ]
-    assert plan("study", families="quick", records=records[:-1]) == []
-    quick = plan("study", families="quick", records=records)
+    by_name = {record.name: record for record in records}
+
+    def planned(profile, *without, **chosen):
+        def find(config):
+            return None if config.name in without else by_name.get(config.name)
+
+        return plan(profile, find=find, **chosen)
+
+    assert planned("study", records[-1].name, families="quick") == []
+    quick = planned("study", families="quick")
+    assert planned("quick", models="lenet5") == quick[:1]
     assert {(c.epochs, c.learning_rate, c.protocol) for c in quick} == {(6, 3e-3, "paper")}
     assert [c.seed for c in quick] == [0, 1, 2]
     assert {c.schedule for c in quick} == {"onecycle"}

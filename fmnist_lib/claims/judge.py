@@ -1,7 +1,6 @@
 """All claims judged, on our runs and on the paper's own tables; verdicts counted; agreement."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -23,18 +22,17 @@ AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_
 
 
 def judge_all(
-    results: Results, validated: Results, timings: pd.DataFrame | None = None
+    results: Results, validated: Results | None = None, timings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return what `judge` does, of runs by the paper's protocol; `timings` are those of C17.
 
-    The column `validated` has the outcome in runs whose epoch validation images chose; times are
-    those of `results`.
+    The column `validated` has the outcome in runs whose epoch validation images chose.
     """
-    judged, *_ = frames = [
-        judge(our_tables(each), _with_images(each), timings)
-        for each in (results, replace(validated, costs=results.costs))
-    ]
-    return judged.assign(validated=frames[1].outcome)
+    both = results, validated
+    judged, other = (
+        judge(our_tables(each), _with_images(each), timings) if each else None for each in both
+    )
+    return judged.assign(validated=Outcome.UNTESTED if other is None else other.outcome)
 
 
 def _with_images(results: Results) -> pd.DataFrame:

@@ -48,6 +48,8 @@ def command(options: argparse.Namespace) -> int:
     job = job_of(options)
     if not job.shown:
         job = replace(job, beside=complete_seeds(job.released))
+    if not job.shown:
+        raise UserError("families: no report shows these alone; allowed: --train-only")
     if job.release:
         check_release(job)
     check_output(job.output, release=job.release)

@@ -210,7 +210,8 @@ def honesty(results: Results) -> pd.DataFrame:
 
 def over_models(values: pd.Series) -> Value:
     """The mean of a column over models, each counted once, with its 95 % interval over runs."""
-    parts = [(v.std**2 / len(v.parts) / len(values) ** 2, len(v.parts) - 1) for v in values]
+    counts = [(v.std / len(values), len(v.parts)) for v in values if len(v.parts) > 1]
+    parts = [(std**2 / runs, runs - 1) for std, runs in counts]
     found = statistics.combined(float(values.astype(float).mean()), parts, 0.0)
     by_model = {MODELS[model].title: float(value) for model, value in values.items()}
     return Value(found.effect, *values, **found.interval._asdict(), parts=by_model)

@@ -164,8 +164,12 @@ Find = Callable[[RunConfig], RunRecord | None]  # the record of a run, if there 
 
 
 def plan(profile: str, **chosen: Any) -> list[RunConfig]:  # noqa: ANN401
-    """Return the runs of a profile; takes what `plan_families` takes, and raises as it does."""
-    return [config for configs in plan_families(profile, **chosen).values() for config in configs]
+    """Return what `plan_families` does, in one list; of `smoke` its runs of the paper's protocol.
+
+    Takes what that takes, and raises as it does.
+    """
+    found = plan_families(profile, **chosen)
+    return found.get("") or [config for configs in found.values() for config in configs]
 
 
 def plan_families(
