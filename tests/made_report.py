@@ -93,6 +93,7 @@ def judged():
             "where": "§4",
             "in_paper": OUTCOMES[(number + 2) % 5],
             "outcome": OUTCOMES[number % 4],
+            "validated": OUTCOMES[(number + 1) % 5],
             "depends": "our machine" if number % 4 == 2 else "",
             "margins": "0.15: holds; 0.6: undecided",
             "evidence": Sentence(evidence, {"by": reported(number / 10)}),

@@ -219,14 +219,14 @@ def test_claims_and_tiles_say_every_verdict_in_words_and_signs():
     tiles, *_ = one(show_tiles, table, drawing(), caption="A caption.", alt="A line")
     for row, line in zip(table.itertuples(), html.select("tbody tr"), strict=True):
         assert line["data-verdict"] == row.outcome
-        paper, ours = (verdict.get_text() for verdict in line.select(".verdict"))
-        assert row.in_paper in paper
-        assert row.outcome in ours
+        told = [verdict.get_text() for verdict in line.select(".verdict")]
+        for word, shown in zip((row.in_paper, row.outcome, row.validated), told, strict=True):
+            assert word in shown
         assert numbers[f"claims/{row.id}/evidence/by"]["value"] == int(row.id[1:]) / 10
         (tile,) = tiles.select(f'a[href="#{line["id"]}"]')
-        assert row.outcome in tile["aria-label"]
+        assert f"runs {row.outcome}, with validation images {row.validated}" in tile["aria-label"]
         signs = [verdict.get_text() for verdict in tile.select(".verdict")]
-        assert signs == [paper.split()[0], ours.split()[0]]
+        assert signs == [words.split()[0] for words in told]
     assert "<b>one</b>" in text
     assert len({verdict.get_text() for verdict in tiles.select(".verdicts > p .verdict b")}) == 5
 
