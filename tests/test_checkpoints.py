@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -10,10 +9,12 @@ import warnings
 
 import pytest
 import torch
+from test_side_by_side import GPU
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training import checkpoint as checkpoints_module
 from fmnist_lib.training.checkpoint import Checkpoint
 
@@ -132,43 +133,33 @@ def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
 PROGRAM = """
 import json, sys
 from pathlib import Path
+from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.runs.config import make_config
-from fmnist_lib.runs.run import run_experiment
+from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training import checkpoint
 checkpoint.EVERY_SECONDS = 0
-config, *folder = make_config(**json.loads(sys.argv[1])), *map(Path, sys.argv[2:])
-print("ready", flush=True)
-print(run_experiment(config, checkpoints=folder[0] if folder else None).record.result_digest)
+train_and_store([make_config(**json.loads(sys.argv[1]))], RunStore(Path(sys.argv[2])))
 """
 
 
-def start(model, *folder):
-    settings = {"model": model, "train_images": 1000, "test_images": 200, "max_epochs": 5}
-    settings["stops"] = [{"patience": 2}, {"patience": 5}]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(settings), *map(str, folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_a_killed_run_ends_like_one_never_disturbed(tmp_path, device):
+    """Killed by the system, at its first checkpoint."""
+    settings = {"model": "lenet5", "device": device, "train_images": 1000}
+    settings |= {"test_images": 200, "max_epochs": 5}
+    whole, cut = RunStore(tmp_path / "whole"), RunStore(tmp_path / "cut")
 
+    def start(store):
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(settings), store.folder])
 
-def kill(process):
-    process.kill()
-    process.communicate()
-
-
-@pytest.mark.parametrize(
-    ("model", "kills"),
-    [("lenet5", 1), *(pytest.param(model, 6, marks=pytest.mark.long) for model in MODELS)],
-)
-def test_a_killed_run_ends_like_one_never_disturbed(tmp_path, model, kills):
-    """Killed at its first checkpoint, then at random moments."""
-    whole = start(model).communicate(timeout=600)[0].split()[-1]
-    process, deadline = start(model, tmp_path), time.monotonic() + 120
-    while not list(tmp_path.glob("*.pt")) and time.monotonic() < deadline:
+    assert start(whole).wait(600) == 0
+    process, deadline = start(cut), time.monotonic() + 200
+    while not list(cut.folder.glob("checkpoints/*.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    kill(process)
-    assert list(tmp_path.glob("*.pt"))
-    for chance in map(random.Random, range(1, kills)):
-        process = start(model, tmp_path)
-        process.stdout.readline()  # it is ready
-        time.sleep(chance.uniform(0, 3))
-        kill(process)
-    assert start(model, tmp_path).communicate(timeout=600)[0].split()[-1] == whole
+    process.kill()
+    process.wait()
+    assert list(cut.folder.glob("checkpoints/*.pt"))
+    assert not cut.names()
+    assert start(cut).wait(600) == 0
+    config = make_config(**settings)
+    assert cut.find(config).result_digest == whole.find(config).result_digest
