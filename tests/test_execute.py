@@ -13,7 +13,7 @@ from command import files_of
 
 from fmnist_lib.paths import ROOT
 from fmnist_lib.report import execute as execution
-from fmnist_lib.report.execute import execute, execute_notebooks
+from fmnist_lib.report.execute import execute_notebooks, execute_one
 from fmnist_lib.report.files import MARKER, write
 
 
@@ -75,7 +75,7 @@ def test_wherever_the_command_is_given_the_kernel_is_ours(notebook, tmp_path, mo
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.chdir(place)
     said = "import os, sys, pandas, fmnist_lib; print(os.getcwd(), sys.executable, number)"
-    made, error = execute(notebook(said), {}, tmp_path / "own")
+    made, error = execute_one(notebook(said), {}, tmp_path / "own")
     assert error == ""
     assert outputs_of(made)[0].text == f"{ROOT} {sys.executable} 1\n"
 
@@ -84,7 +84,7 @@ def test_a_kernel_with_another_library_ends_the_notebook(notebook, tmp_path, mon
     (tmp_path / "fmnist_lib").mkdir()
     (tmp_path / "fmnist_lib" / "__init__.py").touch()
     monkeypatch.setattr(execution.paths, "ROOT", tmp_path)  # where the kernel then works
-    made, error = execute(notebook("print(number)"), {"number": 7}, tmp_path / "own")
+    made, error = execute_one(notebook("print(number)"), {"number": 7}, tmp_path / "own")
     assert str(tmp_path / "fmnist_lib") in error
     assert [output.output_type for output in outputs_of(made)] == ["error"]
 
@@ -107,7 +107,7 @@ def test_an_error_that_the_kernel_cannot_show_is_told_in_words(
         raise failure
 
     monkeypatch.setattr(execution.NotebookClient, "async_execute", fail)
-    made, error = execute(notebook("1"), {"number": 7}, tmp_path / "own")
+    made, error = execute_one(notebook("1"), {"number": 7}, tmp_path / "own")
     assert told in error
     assert [output.traceback for output in outputs_of(made)] == [[error]]
 

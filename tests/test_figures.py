@@ -1,7 +1,9 @@
 """Figures: what they show is what the frames hold, and a reader can tell it all apart."""
 
+import io
 import itertools
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -161,6 +163,17 @@ def test_the_same_data_gives_the_same_files_in_another_process_and_under_other_s
         assert figures.save(draw("paper")) == expected
         assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
+
+
+def test_an_svg_has_two_decimals_and_the_same_lines_and_scales_as_matplotlibs():
+    figure, whole = draw("pareto"), io.StringIO()
+    styled(figure.savefig)(whole, format="svg")
+    whole, light = whole.getvalue(), figures.save(figure)["svg"].decode()
+    assert len(light) < 0.7 * len(whole)
+    for part, off in ((r' d="([^"]*)', 0.006), (r"scale\(([^)]*)", 0)):
+        both = (" ".join(re.findall(part, svg)) for svg in (light, whole))
+        light_ones, all_ones = (np.array(re.findall(r"-?[\d.]+", each), float) for each in both)
+        np.testing.assert_allclose(light_ones, all_ones, atol=off)
 
 
 def contrast(colour):

@@ -54,7 +54,8 @@ def execute_notebooks(
     folder.mkdir(parents=True, exist_ok=True)
     with scratch(folder) as own, ThreadPoolExecutor(jobs) as threads:
         waiting = [
-            threads.submit(execute, path, parameters, Path(own) / path.stem) for path in notebooks
+            threads.submit(execute_one, path, parameters, Path(own) / path.stem)
+            for path in notebooks
         ]
         try:
             done = dict(zip(notebooks, [each.result() for each in waiting], strict=True))
@@ -78,7 +79,7 @@ def kill_kernels() -> None:
                     doomed.kill()
 
 
-def execute(
+def execute_one(
     path: Path, parameters: Mapping[str, str | bool], ipython_folder: Path
 ) -> tuple[NotebookNode, str]:
     """Return a notebook as executed and its error in one line, empty for none.

@@ -75,8 +75,7 @@ def render_html(notebooks: Sequence[NotebookNode], **front: object) -> str:
     front["numbers"] = numbers_json(front.get("numbers", {})).replace("<", r"\u003c")
     cells = [cell for notebook in notebooks for cell in notebook.cells]
     cells = [NotebookNode(cell, id=f"cell-{n}") for n, cell in enumerate(cells)]  # may share ids
-    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}, "front": front}
-    merged = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    merged = nbformat.v4.new_notebook(cells=cells, metadata={"front": front})
     page = BeautifulSoup(exporter.from_notebook_node(merged)[0], "html.parser")
     for cell in page.select(".cell[data-part]"):
         page.find(id=cell["data-part"]).append(cell)

@@ -68,7 +68,9 @@ def calibration(bins: Mapping[str, pd.DataFrame]) -> Figure:
     `bins` holds by model one row a bin: images, confidence and accuracy in percent. A bin with less
     than a five-hundredth of the images is left out: chance alone moves it by points.
     """
-    looks = {name: style.mark(name) | {"linestyle": (0, style.LOOKS[name].dashes)} for name in bins}
+    looks = {
+        name: style.symbol(name) | {"linestyle": (0, style.LOOKS[name].dashes)} for name in bins
+    }
     figure = style.blank(3.6)
     for axes, less in zip(figure.subplots(1, 2), (0, 1), strict=True):
         axes.plot([10, 100], [10 * (1 - less), 100 * (1 - less)], color=style.QUIET, linewidth=0.8)

@@ -47,13 +47,13 @@ def pareto(models: pd.DataFrame) -> Figure:
     panels[0].set_ylabel(heading("test_accuracy"))
     fronts = {words: [_FRONT | {"dashes": dashes}] for words, dashes in _FRONTS.items()}
     style.legend(figure, _both(models) | fronts, ncols=4)
-    names = {style.title_of(model): [style.mark(model)] for model in models.index}
+    names = {style.title_of(model): [style.symbol(model)] for model in models.index}
     style.legend(figure, names, side="lower", ncols=6, handlelength=1)
     return figure
 
 
 def _both(models: pd.DataFrame) -> style.Explained:
-    ours, theirs = style.marks(models.index), style.marks(models.index, fill="white")
+    ours, theirs = style.symbols(models.index), style.symbols(models.index, fill="white")
     return {"these runs, 95 % interval": ours, "the paper": theirs}
 
 
@@ -155,4 +155,4 @@ def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None
 
 def _explained(models: pd.DataFrame) -> style.Explained:
     run = {"color": style.QUIET, **_RUN}
-    return {"mean, 95 % interval": style.marks(models.index), "one run": [run]}
+    return {"mean, 95 % interval": style.symbols(models.index), "one run": [run]}

@@ -16,7 +16,7 @@ from fmnist_lib.results.columns import heading
 
 _MEASURES = {"loss": "Loss per image (nats)", "accuracy": "Accuracy (%)"}
 _DASHES: Mapping[str, dict] = {"test": {}, "train": {"dashes": (4, 1.5)}}
-_PAPER = {"test": "white", "train": "#d0d0d0"}  # what fills the paper's marks
+_FILLS = {"test": "white", "train": "#d0d0d0"}  # what fills the paper's marks
 _ONE_RUN = {"linewidth": 0.5, "alpha": 0.55}
 _STILL_GOING = {"linewidth": 1.1, "dashes": (1, 1.2)}
 _FIRST = 5  # epoch that counts for the range: what earlier ones reach would flatten all the rest
@@ -62,11 +62,11 @@ def _draw_model(axes: Axes, runs: pd.DataFrame, row: pd.Series, measure: str) ->
         rest = mean.loc[together.index[-1] :]  # from the last epoch of all on, so that lines join
         axes.plot(together.index, together, color=colour, **dashes, label=f"_{split}")
         axes.plot(rest.index, rest, color=colour, **_STILL_GOING, label=f"_{split}-going")
-    best, mark = _best(runs), style.mark(row.name, scale=0.85)
-    axes.plot(best.epoch, best[f"test_{measure}"], **mark, label="_best")
-    for split, fill in _PAPER.items():
-        paper, mark = row[f"{split}_{measure}_paper"], style.mark(row.name, fill=fill)
-        axes.plot(row.best_epoch_paper, paper, **mark, label=f"_paper-{split}")
+    best, look = _best(runs), style.symbol(row.name, scale=0.85)
+    axes.plot(best.epoch, best[f"test_{measure}"], **look, label="_best")
+    for split, fill in _FILLS.items():
+        paper, look = row[f"{split}_{measure}_paper"], style.symbol(row.name, fill=fill)
+        axes.plot(row.best_epoch_paper, paper, **look, label=f"_paper-{split}")
 
 
 def _show_plateau(axes: Axes, epochs: pd.DataFrame, models: pd.DataFrame, measure: str) -> None:
@@ -86,9 +86,9 @@ def _explain(figure: Figure, models: pd.DataFrame) -> None:
     ink = {"color": style.INK}
     looks = {f"{split}, mean": [ink | dashes] for split, dashes in _DASHES.items()}
     looks |= {"mean of runs still going": [ink | _STILL_GOING], "one run": [ink | _ONE_RUN]}
-    looks["best epoch, test"] = style.marks(models.index, scale=0.85)
-    for split, fill in _PAPER.items():
-        looks[f"paper's best, {split}"] = style.marks(models.index, fill=fill)
+    looks["best epoch, test"] = style.symbols(models.index, scale=0.85)
+    for split, fill in _FILLS.items():
+        looks[f"paper's best, {split}"] = style.symbols(models.index, fill=fill)
     style.legend(figure, looks, ncols=4)
 
 
@@ -114,8 +114,8 @@ def time_per_epoch(epochs: pd.DataFrame, models: pd.DataFrame) -> Figure:
         style.name_rows(axes, models.index)
         axes.set_xlabel(f"{heading(column)}, log scale")
     looks = {
-        "alone on the machine, with its range": style.marks(models.index),
-        "the paper, mean ± standard deviation": style.marks(models.index, fill="white"),
+        "alone on the machine, with its range": style.symbols(models.index),
+        "the paper, mean ± standard deviation": style.symbols(models.index, fill="white"),
         "epochs within the runs, middle 80 %": [{"color": style.QUIET, **_WITHIN}],
         "their median": [{"color": style.QUIET, **_MEDIAN}],
     }

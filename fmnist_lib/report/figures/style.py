@@ -100,9 +100,10 @@ def save(figure: Figure) -> dict[str, bytes]:
 def _lighter(svg: str) -> str:
     """A file of matplotlib's without what nobody sees: third decimals, names, comments, spaces."""
     svg = re.sub(r"\b[1-9]\d*\.\d{3,}", lambda number: f"{round(float(number[0]), 2):g}", svg)
-    svg = re.sub(r'<!--.*?-->|(?<=<g) id="[^"]*"', "", svg)
+    svg = re.sub(r'<!--.*?-->|(?<=<g) id="[^"]*"', "", svg).replace("DejaVuSans", "D")
     svg = re.sub(r'(<use [^>]*)transform="translate\(([^ )]*) 0\)"', r'\1x="\2"', svg)
-    return re.sub(r" ?\n *([LQCz]?) ?", r"\n\1", svg)
+    svg = re.sub(r"\s+([LQCz])\s+", r"\1", svg)  # between the points of a path
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def title_of(model: str) -> str:
@@ -110,7 +111,7 @@ def title_of(model: str) -> str:
     return MODELS[model].title
 
 
-def mark(model: str, *, scale: float = 1, fill: str = "") -> dict[str, Any]:
+def symbol(model: str, *, scale: float = 1, fill: str = "") -> dict[str, Any]:
     """How a model's point is drawn; with a `fill` it is hollow: the paper's."""
     look = LOOKS[model]
     return {
@@ -125,9 +126,9 @@ def mark(model: str, *, scale: float = 1, fill: str = "") -> dict[str, Any]:
     }
 
 
-def marks(models: Iterable[str], **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-    """The marks of the first three models, for what a legend says of all; options as `mark`'s."""
-    return [mark(model, **options) for model in list(models)[:3]]
+def symbols(models: Iterable[str], **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """The symbols of the first three models, for what a legend says of all."""
+    return [symbol(model, **options) for model in list(models)[:3]]
 
 
 def legend(figure: Figure, explained: Explained, *, side: str = "upper", **options: Any) -> None:  # noqa: ANN401
@@ -168,4 +169,4 @@ def draw_interval(
     """A model's mark, on a line of (xs, ys) as long as an interval; a nan is not drawn."""
     whose, look = "paper" if fill else "ours", {"color": LOOKS[model].colour, "linewidth": 1.2}
     axes.plot(*line, **look, label=f"_{whose}-interval-{model}")
-    axes.plot(*at, **mark(model, fill=fill), label=f"_{whose}-{model}")
+    axes.plot(*at, **symbol(model, fill=fill), label=f"_{whose}-{model}")
