@@ -103,7 +103,7 @@ ALL = {
     "patience": lambda _, models: figures.patience_gains(models),
     "classes": lambda _, models: figures.class_heat(make_scores(models.index)),
     "confusion": lambda _, models: figures.confusion_multiples(make_counts(models.index)),
-    "calibration": lambda _, models: figures.calibration(make_bins(models.index)),
+    "calibration": lambda _, models: figures.reliability(make_bins(models.index)),
     "images": lambda *_: figures.images_grid(IMAGES, ["T-shirt/top → Ankle boot\n91 %"] * 8),
 }
 
@@ -152,15 +152,17 @@ def test_no_text_is_small_cut_or_on_another(name, runs):
 
 
 def test_the_same_data_gives_the_same_files_in_another_process_and_under_other_settings():
-    expected = figures.save(draw("paper"))
+    expected = figures.image_files(draw("paper"))
     assert b"<text" not in expected["svg"]  # but paths: no font is needed to read it
-    script = "from test_figures import *; open(1, 'wb').write(figures.save(draw('paper'))['svg'])"
+    script = (
+        "from test_figures import *; open(1, 'wb').write(figures.image_files(draw('paper'))['svg'])"
+    )
     env, folder = {**os.environ, "PYTHONHASHSEED": "1"}, Path(__file__).parent
     found = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True)
     assert found.stdout == expected["svg"]
     with mpl.rc_context({"font.size": 20, "axes.grid": False, "lines.linewidth": 9}):
         before = dict(mpl.rcParams)
-        assert figures.save(draw("paper")) == expected
+        assert figures.image_files(draw("paper")) == expected
         assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
 
@@ -168,7 +170,7 @@ def test_the_same_data_gives_the_same_files_in_another_process_and_under_other_s
 def test_an_svg_has_two_decimals_and_the_same_lines_and_scales_as_matplotlibs():
     figure, whole = draw("pareto"), io.StringIO()
     styled(figure.savefig)(whole, format="svg")
-    whole, light = whole.getvalue(), figures.save(figure)["svg"].decode()
+    whole, light = whole.getvalue(), figures.image_files(figure)["svg"].decode()
     assert len(light) < 0.7 * len(whole)
     for part, off in ((r' d="([^"]*)', 0.006), (r"scale\(([^)]*)", 0)):
         both = (" ".join(re.findall(part, svg)) for svg in (light, whole))

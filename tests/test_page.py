@@ -15,7 +15,7 @@ from nbformat.v4 import new_notebook, new_output
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.report import page as module
-from fmnist_lib.report.files import MARKER, claim, files_in, ours, write, write_files
+from fmnist_lib.report.files import MARKER, files_in, ours, prepare, write, write_files
 from fmnist_lib.report.page import render_html, write_report
 
 
@@ -203,7 +203,7 @@ def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypat
         patch.setattr(Path, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, "records/a.json", b"new")
-    claim(tmp_path)
+    prepare(tmp_path)
     write(tmp_path, "records/a.json", b"new")
     assert "records/a.json" in ours(tmp_path)
 
@@ -214,7 +214,7 @@ def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path):
     for name in (left, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    claim(tmp_path)
+    prepare(tmp_path)
     assert files_of(tmp_path).keys() == others | {MARKER}
 
 

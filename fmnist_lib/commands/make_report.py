@@ -111,10 +111,12 @@ def check_output(folder: Path, *, release: bool = False) -> None:
         raise UserError(f"output: {real} belongs to the project; allowed: a folder of its own")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not files.is_report(folder) and any(path.name[0] != "." for path in folder.iterdir()):
+        if not (folder / files.MARKER).exists() and any(
+            path.name[0] != "." for path in folder.iterdir()
+        ):
             allowed = f"a new or empty folder, or a report's, which has a file {files.MARKER}"
             raise UserError(f"output: {folder} holds other files; allowed: {allowed}")
-        files.claim(folder)
+        files.prepare(folder)
     except OSError as error:
         raise UserError(f"output: cannot write to {folder} ({error.strerror})") from None
 

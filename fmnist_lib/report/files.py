@@ -28,12 +28,7 @@ Files = Iterable[tuple[str, bytes]]
 Numbers = dict[str, dict]
 
 
-def is_report(folder: Path) -> bool:
-    """Return whether a folder is a report's."""
-    return (folder / MARKER).is_file()
-
-
-def claim(folder: Path) -> None:
+def prepare(folder: Path) -> None:
     """Mark a report's folder, and sweep out what commands that were killed have left there."""
     for path in folder.glob(".scratch-*"):
         if (found := SCRATCH.fullmatch(path.name)) and not psutil.pid_exists(int(found[1])):

@@ -26,7 +26,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from fmnist_lib.claims.verdicts import Sentence
-from fmnist_lib.report.figures.style import save
+from fmnist_lib.report.figures.style import image_files
 from fmnist_lib.report.files import BUNDLE, Numbers, add_number
 from fmnist_lib.results.columns import column, heading
 from fmnist_lib.results.tables import flat, to_csv
@@ -113,7 +113,7 @@ def show_figure(
     It becomes `figures/<name>.svg` and `.png`, what it shows (`data`) `figures/<name>.csv`. `alt`
     says in words what it shows, for readers who cannot see it; `values` fill it and the caption.
     """
-    output, saved = _Output(), save(figure)
+    output, saved = _Output(), image_files(figure)
     if data is not None:
         saved["csv"] = _csv(data)
     output.files = {f"figures/{name}.{kind}": file for kind, file in saved.items()}
@@ -164,7 +164,7 @@ def show_tiles(judged: pd.DataFrame, figure: Figure, /, **options: Any) -> None:
         tiles += f"<li>{link}<b>{row.id}</b>{signs}</a></li>"
     verdicts = (
         '<div class="verdicts"><p>The paper’s claims: by its own tables, in our runs, '
-        'and where validation images choose the epoch</p>'
+        "and where validation images choose the epoch</p>"
         f'<ol class="tiles">{tiles}</ol><p>{" ".join(map(_verdict, (*VERDICTS, "not tested")))}</p>'
         "</div>"
     )

@@ -62,7 +62,7 @@ def confusion_multiples(counts: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @style.styled
-def calibration(bins: Mapping[str, pd.DataFrame]) -> Figure:
+def reliability(bins: Mapping[str, pd.DataFrame]) -> Figure:
     """How often models are right when they are so sure, and how far that is from how sure they are.
 
     `bins` holds by model one row a bin: images, confidence and accuracy in percent. A bin with less

@@ -89,7 +89,7 @@ def small_multiples(models: Sequence[str], each: float, more: float) -> tuple[Fi
 
 
 @styled
-def save(figure: Figure) -> dict[str, bytes]:
+def image_files(figure: Figure) -> dict[str, bytes]:
     """A figure's files by kind, `svg` (text as paths) and `png`: of the same one the same bytes."""
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
