@@ -4,6 +4,7 @@ Labels are those of the real test images; everything else is made up.
 """
 
 from functools import cache
+from itertools import zip_longest
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def make_run(
     seed=0,
     *,
     losses=(0.9, 0.5, 0.7),
+    validation_losses=(),
     predicted=None,
     probability=0.5,
     environment=ENVIRONMENT,
@@ -67,11 +69,14 @@ def make_run(
 ):
     """A run whose test losses are `losses`, and which classifies the test images as `predicted`.
 
+    One that holds validation images has as many `validation_losses`.
+
     `predicted` may be a dict by rule's name. `probability` is that of the predicted class.
     """
     config = make_config(model=model, seed=seed, **{"stops": (Stop(),), **settings})
     true, predictions = labels(config.test_images), {}
-    history = [make_epoch(number, loss) for number, loss in enumerate(losses, start=1)]
+    pairs = zip_longest(losses, validation_losses)
+    history = [make_epoch(number, *pair) for number, pair in enumerate(pairs, start=1)]
     for rule in config.rules:
         found = predicted[rule.name] if isinstance(predicted, dict) else predicted
         found = np.asarray(true if found is None else found).astype(np.uint8)
@@ -112,12 +117,13 @@ def sealed(record):
     return record.model_copy(update={"stops": stops, "result_digest": digest})
 
 
-def make_epoch(number, test_loss):
+def make_epoch(number, test_loss, validation_loss=None):
     return EpochRow(
         epoch=number,
         train_loss=1 / number,
         train_accuracy=80.0 + number,
         test_loss=test_loss,
+        validation_loss=validation_loss,
         test_accuracy=70.0 + number,
         train_seconds=10.0 * number,
         inference_ms=100.0 * number,
