@@ -103,7 +103,7 @@ def test_the_report_asked_for_is_read_else_ones_own_else_the_released(
     assert told_of("--output", report) == f"in the report of {report}"
     with pytest.raises(UserError, match="holds no report"):
         told_of("--output", project / "none")
-    with pytest.raises(UserError, match="smoke, paper, study"):
+    with pytest.raises(UserError, match="allowed: smoke, paper"):
         told_of("--profile", "fast")
 
 

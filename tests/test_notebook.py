@@ -13,15 +13,6 @@ from fmnist_lib.runs.store import RunStore
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """A project without any record."""
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(paths, "REPORT", tmp_path / "report")
-    monkeypatch.setattr(paths, "STUDY", tmp_path / "study")
-    return tmp_path
-
-
-@pytest.fixture
 def output(smoke_store):
     """A finished smoke run of the smallest model."""
     (config,) = plan("smoke", models="baseline_cnn")
@@ -34,7 +25,7 @@ def open_smoke(**options):
     return open_results(models="baseline_cnn", profile="smoke", **options)
 
 
-def test_released_records_are_shown_and_labelled_unless_there_are_own(folders, output):
+def test_released_records_are_shown_and_labelled_unless_there_are_own(project, output):
     with pytest.raises(UserError, match=r"no record of baseline_cnn-s0.*train = True.*run_all.py"):
         open_smoke()
     RunStore(paths.REPORT / "records").write(output)
@@ -45,7 +36,7 @@ def test_released_records_are_shown_and_labelled_unless_there_are_own(folders, o
     assert "released" not in open_smoke().origin
 
 
-def test_without_seeds_every_seed_that_there_is_is_shown(folders):
+def test_without_seeds_every_seed_that_there_is_is_shown(project):
     store = RunStore(paths.RUNS)
     for seed in (0, 2, 5):
         store.write(make_run("lenet5", seed))
@@ -54,7 +45,7 @@ def test_without_seeds_every_seed_that_there_is_is_shown(folders):
     assert [run.config.seed for run in open_results(models="lenet5", seeds="2").runs] == [2]
 
 
-def test_released_records_of_more_models_come_before_own_ones(folders):
+def test_released_records_of_more_models_come_before_own_ones(project):
     RunStore(paths.RUNS).write(make_run("lenet5", 1))
     released = RunStore(paths.REPORT / "records")
     for model in ("lenet5", "vit_tiny"):
@@ -66,17 +57,17 @@ def test_released_records_of_more_models_come_before_own_ones(folders):
     assert open_results(models="vit_tiny", train=True).runs[0].config.precision == "bf16"
 
 
-def test_a_folder_given_is_the_only_one_read_and_told_by_its_place(folders, output, monkeypatch):
+def test_a_folder_given_is_the_only_one_read_and_told_by_its_place(project, output, monkeypatch):
     RunStore(paths.RUNS).write(output)
     with pytest.raises(UserError, match="elsewhere"):
-        open_smoke(records=folders / "elsewhere")
-    monkeypatch.setattr(paths, "ROOT", folders)
-    RunStore(folders / "a" / "records").write(output)
-    for records in ("a/records", folders / "a" / "records"):
+        open_smoke(records=project / "elsewhere")
+    monkeypatch.setattr(paths, "ROOT", project)
+    RunStore(project / "a" / "records").write(output)
+    for records in ("a/records", project / "a" / "records"):
         assert open_smoke(records=records).origin == "the records in a/records"
 
 
-def test_in_a_notebook_missing_records_are_one_line(folders):
+def test_in_a_notebook_missing_records_are_one_line(project):
     shell, said = InteractiveShell(), []
     shell._showtraceback = lambda kind, value, lines: said.extend(lines)
     shell.run_cell(
@@ -86,7 +77,7 @@ def test_in_a_notebook_missing_records_are_one_line(folders):
     assert str(paths.ROOT / "elsewhere") in line
 
 
-def test_with_train_it_trains_what_is_missing_once(folders, output, capsys):
+def test_with_train_it_trains_what_is_missing_once(project, output, capsys):
     results = open_smoke(train=True)
     assert results.runs[0].result_digest == output.record.result_digest
     record = paths.RUNS / output.record.name / "record.json"
