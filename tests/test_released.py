@@ -6,6 +6,7 @@ from command import command, files_of
 
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report
+from fmnist_lib.commands.job import Job
 from fmnist_lib.commands.make_report import complete_seeds
 from fmnist_lib.errors import UserError
 from fmnist_lib.report.data_files import data_files
@@ -23,7 +24,9 @@ def made(tmp_path_factory):
     records = RunStore(paths.REPORT / "records", read_only=True)
     folder = tmp_path_factory.mktemp("made")
     (folder / "tables").mkdir()
-    for path, content in data_files(load_results(records, complete_seeds(records)), {}).items():
+    configs = complete_seeds(records)
+    study = make_report.study_results(Job("paper", configs, folder), records)
+    for path, content in data_files(load_results(records, configs), {}, study).items():
         if path in FLAT:
             (folder / path).write_bytes(content)
     return folder

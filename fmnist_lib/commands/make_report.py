@@ -22,7 +22,7 @@ from fmnist_lib.report import files
 from fmnist_lib.report.data_files import data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
 from fmnist_lib.report.page import why_no_pdf, write_report
-from fmnist_lib.results.load import as_recorded, load_results, recorded_family
+from fmnist_lib.results.load import Results, as_recorded, load_results, recorded_family
 from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
@@ -61,7 +61,9 @@ def command(options: argparse.Namespace) -> int:
         first = {record.config.model: record.config for record, _ in reversed(runs)}
         configs = [first[model] for model in job.models if model in first]
         measure_missing(job, [] if job.beside else configs)
-        put_records(job, runs + study_runs(job), configs)
+        study = study_results(job, job.store, job.released, job.study)
+        runs += [(run, each.store) for each in study for run in each.runs]
+        put_records(job, runs, configs)
         failures += make_pages(job)
     return finish(job.output / "index.html", failures)
 
@@ -194,21 +196,18 @@ def has_cost(job: Job, config: RunConfig) -> bool:
     return any(len(cost.turns) >= (ENOUGH_TURNS if job.release else 1) for cost in costs)
 
 
-def study_runs(job: Job) -> list[Found]:
-    """Return the runs of the families that chapters show, each family from one place alone.
-
-    That is where there are the most: this machine, the released report, the finished study.
-    """
-    small = job.profile == "smoke"
-    stores = [job.store] if small else [job.store, job.released, job.study]
+def study_results(job: Job, *stores: RunStore) -> list[Results]:
+    """Return the results of each family that a chapter shows, from the store with the most runs."""
+    chosen = {"profile": "study"}
+    if job.profile == "smoke":
+        chosen, stores = {"profile": "smoke", "models": ",".join(job.models)}, stores[:1]
     found = []
     for family in CHAPTERS.values():
-        where = (
-            {"profile": "smoke", "models": ",".join(job.models)} if small else {"profile": "study"}
-        )
-        runs = [(recorded_family(store, family=family, **where), store) for store in stores]
+        runs = [(recorded_family(store, family=family, **chosen), store) for store in stores]
         configs, store = max(runs, key=lambda each: len(each[0]))
-        found += [(store.read(config.name), store) for config in configs]
+        if configs:
+            rule = configs[0].rules[0].name
+            found.append(load_results(store, configs, rule=rule, family=family))
     return found
 
 
@@ -239,7 +238,8 @@ def make_pages(job: Job) -> list[str]:
     failures = execute(job)
     seconds = time.perf_counter() - start
     tell("writing tables, figures, models, HTML and PDF")
-    results = load_results(RunStore(job.output / "records"), job.shown)
+    store = RunStore(job.output / "records")
+    results, study = load_results(store, job.shown), study_results(job, store)
     weights = find_weights(results, job.store, job.released.folder.parent)
     if without := ", ".join(name for name in results.models if name not in weights):
         tell(f"note: no weights of {without}; train again with --force to have some")
@@ -249,7 +249,7 @@ def make_pages(job: Job) -> list[str]:
     bare = zip(paths_of, notebooks, strict=True)  # what was collected is theirs no longer
     written = [(path.name, nbformat.writes(book).encode()) for path, book in bare]
     files.write_files(job.output, "notebooks", written)
-    made |= data_files(results, weights)
+    made |= data_files(results, weights, study)
     made["numbers.json"] = files.numbers_json(numbers).encode()
     for folder in FOLDERS:
         own = [path for path in made if path.startswith(f"{folder}/")]
@@ -257,7 +257,8 @@ def make_pages(job: Job) -> list[str]:
         files.write_files(job.output, folder, below)
     for path, content in made.items():
         files.write(job.output, path, content)
-    last = datetime.fromisoformat(max(run.environment.finished for run in results.runs))
+    runs = [run for each in (results, *study) for run in each.runs]
+    last = datetime.fromisoformat(max(run.environment.finished for run in runs))
     warning = write_report(
         notebooks,
         job.output,

@@ -8,7 +8,7 @@ from fmnist_lib.commands.train import train_missing
 from fmnist_lib.errors import UserError
 from fmnist_lib.results.load import Results, as_recorded, load_results, recorded_family
 from fmnist_lib.runs.config import Stop
-from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.plans import PAPER, plan
 from fmnist_lib.runs.store import RunStore
 
 OWN, RELEASED = "this machine's records", "the released records, not trained on this machine"
@@ -72,4 +72,4 @@ def open_results(
             f"no record of {wanted}; set train = True in the notebook's parameters, or run "
             "`python run_all.py` with the same profile first"
         )
-    return load_results(store, configs, rule=rule, origin=origin)
+    return load_results(store, configs, rule=rule, origin=origin, family=family or PAPER)

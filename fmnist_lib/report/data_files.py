@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,10 +39,15 @@ def find_weights(results: Results, own: RunStore, released: Path) -> dict[str, A
     return found
 
 
-def data_files(results: Results, weights: Mapping[str, Arrays]) -> dict[str, bytes]:
-    """Flat tables, each model's card and weights, and the README, by path in the report."""
+def data_files(
+    results: Results, weights: Mapping[str, Arrays], study: Sequence[Results] = ()
+) -> dict[str, bytes]:
+    """Flat tables, each model's card and weights, and the README, by path in the report.
+
+    Those of the paper's protocol, `results`; in `results.csv` the runs of the study come after.
+    """
     flat = {
-        "results.csv": tables.results_csv(results),
+        "results.csv": tables.results_csv(results, *study),
         "tables/table1.csv": tables.table_csv(results, "table1"),
         "tables/table2.csv": tables.table_csv(results, "table2"),
         "tables/confusion.csv": tables.confusion_csv(results),

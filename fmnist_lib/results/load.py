@@ -36,6 +36,7 @@ class Results:
     costs: Mapping[str, CostRecord] = field(default_factory=dict)  # by model; may lack some
     rule: str = Stop().name  # the stopping rule that everything is read at
     origin: str = ""  # where the records come from, for the reader
+    family: str = plans.PAPER
 
     @property
     def draft(self) -> bool:
@@ -85,18 +86,19 @@ class Results:
 
 
 def load_results(
-    store: RunStore, configs: Iterable[RunConfig], *, rule: str = Stop().name, origin: str = ""
+    store: RunStore, configs: Iterable[RunConfig], *, rule: str = Stop().name, **known: str
 ) -> Results:
     """The results of those of `configs` that the store has a record of, with the newest costs.
 
-    Raises `UserError` for no record at all, one without the stopping rule, or runs of one variant
-    that differ in more than seed and fold, whose mean would mean nothing.
+    What is `known` of them besides is their `origin` and `family`. Raises `UserError` for no record
+    at all, one without the stopping rule, or runs of one variant that differ in more than seed and
+    fold, whose mean would mean nothing.
     """
     wanted = {config.name: config for config in configs}
     found = [run for config in wanted.values() if (run := store.find(config)) is not None]
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
-    results = Results(store, tuple(sorted(found, key=_place)), rule=rule, origin=origin)
+    results = Results(store, tuple(sorted(found, key=_place)), rule=rule, **known)
     for runs in results._keyed.values():
         for run in runs:
             if rule not in run.stops:

@@ -331,11 +331,17 @@ def table_csv(results: Results, table: str) -> pd.DataFrame:
     return in_file(flat(models_frame(results)), table)
 
 
-def results_csv(results: Results) -> pd.DataFrame:
+def results_csv(*families: Results) -> pd.DataFrame:
     """One row a run and stopping rule, plain: what was run, what came out, its cost, and where."""
+    results, *_ = families  # whose times are those of all
     times = flat(framed(times_of(results.costs)).rename_axis("model"))
     costs = {model: cost.name for model, cost in results.costs.items()}
-    rows = [_row(run, rule) for run in results.runs for rule in run.stops]
+    rows = [
+        {"family": each.family, **_row(run, rule)}
+        for each in families
+        for run in each.runs
+        for rule in run.stops
+    ]
     frame = pd.DataFrame(rows).merge(times, how="left", on="model")
     variants = frame.variant.where(frame.variant != PAPER)
     return in_file(frame.assign(cost=frame.model.map(costs), variant=variants), "results")
