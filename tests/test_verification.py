@@ -144,6 +144,17 @@ def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys
     assert last == f"2 runs: 1 {IDENTICAL}, 1 {FAILED}"
 
 
+def test_runs_of_a_device_that_is_not_here_are_left_out(released, capsys, monkeypatch):
+    monkeypatch.setattr(replay, "has_device", lambda name: name == "cpu")
+    released.write(make_run("vit_tiny", test_images=200, device="cuda"))
+    assert command("--quick") == 0
+    told = capsys.readouterr()
+    assert "note: left out: 1 runs take a GPU" in told.err
+    assert told.out.splitlines()[-1] == f"1 runs: 1 {SO_FAR}"
+    with pytest.raises(UserError, match="all 1 runs take a GPU"):
+        command("--models", "vit_tiny")
+
+
 @pytest.mark.parametrize("code", ["ours", "other"])
 def test_an_interrupted_verification_goes_on_with_what_this_code_has_trained(
     released, small_run, monkeypatch, code

@@ -14,7 +14,7 @@ from fmnist_lib.errors import UserError
 from fmnist_lib.execution.forecast import longest_first, tell
 from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.environment import describe_environment, usable_cores
+from fmnist_lib.runs.environment import describe_environment, has_device, usable_cores
 from fmnist_lib.runs.plans import parse_models, parse_seeds
 from fmnist_lib.runs.record import DamagedRecordError, RunRecord, metrics_of
 from fmnist_lib.runs.store import RunStore
@@ -57,7 +57,8 @@ def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Verdict]:
 
     With `quick` only the first epochs are trained. What an interrupted call has trained is in
     `runs/verify` and is used by the next one on the same machine; a finished call leaves its runs
-    beside it, in `verified`. Raises `UserError` where there are none.
+    beside it, in `verified`. Those of a device that is not here are left out. Raises `UserError`
+    where there are none.
     """
     released, scratch = released_records(), RunStore(paths.RUNS / "verify")
     names = [name for name in released.names() if name.startswith(starts)]
@@ -70,9 +71,15 @@ def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Verdict]:
             record = released.read(name)
         except DamagedRecordError as error:  # or what its own predictions contradict
             verdicts.append(Verdict(name, DIFFERS, str(error)))
-        else:
+            continue
+        if has_device(record.config.device):
             head = {"max_epochs": min(QUICK_EPOCHS, len(record.history))} if quick else {}
             claims.append((record, record.config.model_copy(update=head)))
+    if left_out := len(names) - len(verdicts) - len(claims):
+        fault = f"{left_out} runs take a GPU, and PyTorch finds none here"
+        if left_out == len(names):
+            raise UserError(f"{released.folder}: all {fault}; there is nothing to verify")
+        tell(f"note: left out: {fault}")
     with scratch.lock():
         failures = train_again([config for _, config in claims], scratch, jobs)
         for record, config in claims:
