@@ -30,7 +30,7 @@ from ways import Work, now, run_block
 
 from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import UserError
-from fmnist_lib.execution.gpu import Going, data_on, run_side_by_side
+from fmnist_lib.execution.gpu import data_on, run_side_by_side, take_turn
 from fmnist_lib.execution.here import JOBS_ON_GPU
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import RunConfig, make_config
@@ -69,13 +69,13 @@ def captured_runs(
 
 def train_together(runs: Sequence[Run], epoch: int) -> list[Sums]:
     """Train each run for a whole epoch, all side by side, in turn as `run_many` feeds them."""
-    going = deque(Going(run.config, run.train_epoch(epoch), stream) for run, stream in runs)
+    going = deque((run.train_epoch(epoch), stream) for run, stream in runs)
     results = []
     while going:
-        run = going.popleft()
-        outcome = run.turn()
+        turn = going.popleft()
+        outcome = take_turn(*turn)
         if outcome is None:
-            going.append(run)
+            going.append(turn)
         elif isinstance(outcome, Exception):
             raise outcome
         else:

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.models import build_model
@@ -86,25 +85,6 @@ def test_the_readme_holds_the_section_between_its_markers(name, tmp_path):
     rows = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "model,way,images_per_second,ratio_to_dataloader,card"
     assert rows[2] == "lenet5,eager,3.0,1.500,H100"
-
-
-@pytest.mark.parametrize("way", ["dataloader", "ours_single"])
-def test_a_way_trains_what_a_plain_loop_does(way):
-    import ways
-
-    work, data, total = ways.Work("lenet5", 200), load(), 0.0
-    block = ways.run_block(way, work)
-    torch.manual_seed(0)
-    model = build_model("lenet5")
-    adam = torch.optim.Adam(model.parameters(), lr=0.001)
-    for batch in torch.tensor(work.order).split(64):
-        loss = F.cross_entropy(model(data.train_images[batch]), data.train_labels[batch])
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        total += loss.item() * len(batch)
-    assert block.loss == pytest.approx(total / 840, rel=1e-4)  # with the warm-up's
-    assert block.finished > block.started > 0
 
 
 def test_runs_side_by_side_train_what_each_does_alone():

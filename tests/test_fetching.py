@@ -201,31 +201,25 @@ def start(place):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")
-def test_killed_in_a_download_it_goes_on_where_it_stood(place, mirror):
-    mirror.hold = f"/{TRAIN_LABELS}.gz"
-    process = start(place)
-    assert mirror.held.wait(20)
-    process.kill()
-    process.join()
-    mirror.go.set()
-    assert place.here() & set(place.files) == {TRAIN_IMAGES}
-    assert len(place.here()) == 2  # a scratch folder was left behind
-    mirror.paths.clear()
-    obtain.ensure_data(place.root)
-    assert f"/{TRAIN_IMAGES}.gz" not in mirror.paths
-    place.assert_complete()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork")
-def test_two_processes_at_once(place, mirror):
+@pytest.mark.parametrize("kill", [False, True])
+def test_killed_in_a_download_or_with_another_beside_it_each_file_is_fetched_once(
+    place, mirror, kill
+):
     mirror.hold = f"/{TRAIN_LABELS}.gz"
     first = start(place)
     assert mirror.held.wait(20)
+    assert place.here() & set(place.files) == {TRAIN_IMAGES}
+    assert len(place.here()) == 2  # and a scratch folder
+    if kill:
+        first.kill()
     second = start(place)
     time.sleep(0.1)
     mirror.go.set()
     first.join(20)
     second.join(20)
-    assert (first.exitcode, second.exitcode) == (0, 0)
-    assert mirror.paths == [f"/{name}.gz" for name in place.files]  # each file once
+    assert (first.exitcode, second.exitcode) == (-9 if kill else 0, 0)
+    wanted = list(place.files)
+    if kill:
+        wanted.insert(1, TRAIN_LABELS)  # whose download was cut off
+    assert mirror.paths == [f"/{name}.gz" for name in wanted]
     place.assert_complete()

@@ -11,11 +11,10 @@ import torch
 from torch.cuda import stream as on_stream  # without one, as on a CPU, it does nothing
 
 from fmnist_lib.data.fashion_mnist import Dataset, load
-from fmnist_lib.execution.here import OnEpoch, RunEnd, RunEnds
+from fmnist_lib.execution.here import OnEpoch, RunEnds
 from fmnist_lib.runs.config import RunConfig
-from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_steps
-from fmnist_lib.training.loop import OutOfTimeError, Steps, keep_freed_memory, one_thread
+from fmnist_lib.training.loop import OutOfTimeError, Steps, T, keep_freed_memory, one_thread
 from fmnist_lib.training.side_by_side import SideBySide
 
 MOST_AT_ONCE = 32  # as many as PyTorch has streams
@@ -59,9 +58,9 @@ def run_side_by_side(
 
 
 def take_turn(
-    steps: Steps[RunOutput], stream: torch.cuda.Stream | None, deadline: float
-) -> RunEnd | None:
-    """Let a run go on until it waits for the GPU; return its end once there is one."""
+    steps: Steps[T], stream: torch.cuda.Stream | None, deadline: float = math.inf
+) -> T | Exception | None:
+    """Let a run go on until it waits for the GPU; return what it came to once it has ended."""
     try:
         if time.monotonic() >= deadline:
             raise OutOfTimeError("out of time")

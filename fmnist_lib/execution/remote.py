@@ -8,7 +8,7 @@ import logging
 import math
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,9 @@ from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training.checkpoint import Checkpoint
 from fmnist_lib.training.stopping import Row
+
+Task = Callable[[RunConfig, str], RunOutput]
+"""What a worker does: a run, and under which name its call tells what happens."""
 
 ANSWER_SECONDS = 10  # for a scheduler
 COMPARED = ("torch", "fmnist_lib", "dask", "distributed")
@@ -57,27 +60,35 @@ def run_on_workers(
 ) -> RunEnds:
     """Yield runs as they finish: on the cluster of `scheduler`, else on `jobs` workers of our own.
 
-    On a cluster, which knows no deadline, the checkpoints lie in each worker's own folder. Nobody
-    waits for the rest once the caller stops, which closes the client: it is taken back, and what is
-    being trained ends with its epoch. Raises `FailedError`, `UserError`.
+    On a cluster, which knows no deadline, the checkpoints lie in each worker's own folder.
+    Raises `FailedError`, `UserError`.
     """
     if scheduler:
         place, task = connect(scheduler), partial(run_as_guest, software=describe_software(1))
     else:
         place = local_client(min(jobs, len(configs)))
         task = partial(run_in_worker, checkpoints=checkpoints, deadline=deadline)
-    call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
     with place as client:
-        client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
-        client.subscribe_topic(f"{call}-refused", lambda event: tell(event[1]))
-        runs = {}
-        for number, config in enumerate(configs):
-            # One group of keys: Dask keeps those of a large group back until a worker is free.
-            key = ("run", call, config.name)
-            runs[client.submit(task, config, call, key=key, priority=-number)] = config
-        for future in as_completed(runs, loop=client.loop):
-            yield runs.pop(future), end_of(future)
-            future.release()
+        yield from run_on(client, configs, on_epoch, task)
+
+
+def run_on(client: Client, configs: Sequence[RunConfig], on_epoch: OnEpoch, task: Task) -> RunEnds:
+    """Hand runs to a cluster, to start in this order; yield each as it finishes.
+
+    Nobody waits for the rest once the caller stops and closes the client: it is taken back, and
+    what is being trained ends with its epoch. Raises `FailedError`.
+    """
+    call = f"fmnist-{uuid4().hex}"  # a scheduler may serve others, with runs of the same names
+    client.subscribe_topic(f"{call}-epochs", lambda event: on_epoch(*event[1]))
+    client.subscribe_topic(f"{call}-refused", lambda event: tell(event[1]))
+    runs = {}
+    for number, config in enumerate(configs):
+        # One group of keys: Dask keeps those of a large group back until a worker is free.
+        key = ("run", call, config.name)
+        runs[client.submit(task, config, call, key=key, priority=-number)] = config
+    for future in as_completed(runs, loop=client.loop):
+        yield runs.pop(future), end_of(future)
+        future.release()
 
 
 def end_of(future: Future) -> RunEnd:
