@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from made_up import make_cost, make_run, mistaken
 
-from fmnist_lib.errors import UserError
 from fmnist_lib.paths import REPORT
 from fmnist_lib.runs.config import Stop, make_config
 from fmnist_lib.runs.record import (
@@ -182,17 +181,6 @@ def test_a_record_serves_a_request_for_fewer_rules_and_loses_none_by_training_ag
     assert store.with_recorded_rules(one) == both.record.config
     fixed = make_config(model="lenet5", epochs=2)  # whose one rule is no stopping rule
     assert store.with_recorded_rules(fixed) == fixed
-
-
-def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
-    store = RunStore(tmp_path)
-    with store.lock():
-        with pytest.raises(UserError, match="another process"), RunStore(tmp_path).lock():
-            pass
-        assert store.names() == []  # reading needs no lock
-    for _ in range(2):  # and it is given back even after an error
-        with pytest.raises(KeyError), store.lock():
-            raise KeyError
 
 
 # --- costs ---

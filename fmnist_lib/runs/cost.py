@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -91,11 +90,9 @@ class Timing:
         self.config = config
         self.model = loop.place_model(build_model(config.model, **config.model_options), config)
         parts = loop.split_parts(data, config)
-        train, test = (
-            tuple(tensor[:images] for tensor in part)
-            for part, images in ((parts.train, TRAINED), (parts.held["test"], TESTED))
-        )
-        self.parts = replace(parts, train=train, held={"test": test})
+        train = tuple(tensor[:TRAINED] for tensor in parts.train)
+        test = tuple(tensor[:TESTED] for tensor in parts.held["test"])
+        self.parts = loop.Parts(train, {"test": test})
         self.trainer = loop.Trainer(self.model, self.parts, config)
         self.matrix = torch.ones(RULER, RULER, device=config.device)
         self.take_turn()  # the warm-up
