@@ -30,7 +30,7 @@ SUFFIXES = {  # behind a name: heading and meaning, around those of the name
     "_interval": ("{}, 95 % interval", "95 % interval of {}, or the range of a time"),
     "_mean": ("{}", "{}, alone on the machine"),
     "_median": ("{}", "{}, alone on the machine"),
-    "_long": ("{}, longer patience", "{} at the longer patience"),
+    "_long": ("{}, longer", "{} at the longer patience"),
 }
 
 

@@ -149,7 +149,8 @@ def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None
         axes.plot(runs, [place + 0.28] * len(runs), **look)
         at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         look = {"ha": "right", "va": "center", "annotation_clip": False}
-        axes.annotate(f"{number:+.2f}".replace("-", "−"), (1, place), (38, 0), **at, **look)
+        text = f"{round(number, 2) + 0.0:+.2f}".replace("-", "−")  # zero has no minus
+        axes.annotate(text, (1, place), (38, 0), **at, **look)
     style.name_rows(axes, values.index)
 
 
