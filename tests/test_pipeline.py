@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import chain
 from types import SimpleNamespace
 
 import nbformat
@@ -67,7 +68,8 @@ def quick(monkeypatch, smoke_store, project):
     monkeypatch.setattr(make_report, "execute_notebooks", execute)
     monkeypatch.setattr(make_report, "write_report", write_report)
     monkeypatch.setattr(make_report, "measure_costs", measure)
-    for config in sum(plan_families("smoke", models="lenet5,vit_tiny").values(), []):
+    families = plan_families("smoke", models="lenet5,vit_tiny")
+    for config in chain.from_iterable(families.values()):
         shutil.copytree(smoke_store.folder / config.name, paths.RUNS / config.name)
     return done
 
