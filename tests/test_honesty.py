@@ -10,9 +10,10 @@ from scipy import stats
 
 from fmnist_lib.claims.judge import judge_all
 from fmnist_lib.commands.notebook import open_results
+from fmnist_lib.errors import UserError
 from fmnist_lib.report.sections import tied
 from fmnist_lib.results import tables
-from fmnist_lib.results.load import recorded_family
+from fmnist_lib.results.load import Results, recorded_family
 from fmnist_lib.results.statistics import share_interval
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import SPLIT
@@ -66,6 +67,35 @@ def test_of_one_run_a_model_nothing_is_said_of_chance(tmp_path):
     assert (frame.optimism["lenet5"], tables.over_models(frame.optimism)) == (3, 3)
     assert isnan(tables.over_models(frame.optimism).low)
     assert isnan(frame.seed_error["lenet5"])
+
+
+def by_fold(model, accuracies):
+    """Runs that hold a fold out each, with these accuracies on it; all test images are right."""
+    for fold, accuracy in enumerate(accuracies):
+        how = {"protocol": "fold", "validation_images": 4_800, "partition": fold // 5}
+        record = make_run(model, fold=fold % 5, **how).record
+        kept = record.stops[BY_TEST.name].model_copy(
+            update={"fold_accuracy": accuracy, "fold_loss": 0.5}
+        )
+        yield record.model_copy(update={"stops": {BY_TEST.name: kept}})
+
+
+def test_folds_are_paired_and_their_variance_corrected():
+    lenet, vit = [90.0, 91.0, 92.0, 93.0, 94.0], [88.0, 90.0, 90.0, 90.0, 92.0]
+    results = Results(None, (*by_fold("lenet5", lenet), *by_fold("vit_tiny", vit)))
+    assert results.folding == {"folds": 5, "tested": 12_000 / 43_200}
+    own = tables.measured(results, "lenet5", "test_accuracy")
+    factor = 0.2 + 12_000 / 43_200
+    assert (own, own.parts["seed 0, partition 0, fold 4"]) == (92, 94)
+    assert own.high - own == pytest.approx(2.776445 * sqrt(2.5 * factor))
+    found, estimate = tables.compare(results, "lenet5", "vit_tiny")
+    assert (found, estimate.df) == (2, 4)  # 2, 1, 2, 3, 2
+    assert found.high - found == pytest.approx(2.776445 * sqrt(0.5 * factor))
+    both = Results(None, (*by_fold("lenet5", lenet * 2), *by_fold("vit_tiny", vit * 2)))
+    assert tables.compare(both, "lenet5", "vit_tiny")[1].df == 8  # of two partitions
+    few = Results(None, (*by_fold("lenet5", lenet), *by_fold("vit_tiny", vit[:4])))
+    with pytest.raises(UserError, match="same folds"):
+        tables.compare(few, "lenet5", "vit_tiny")
 
 
 def test_a_family_is_of_the_device_that_trained_the_most_of_it(tmp_path):

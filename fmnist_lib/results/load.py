@@ -15,11 +15,12 @@ from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
-from fmnist_lib.runs.config import RunConfig, Stop, make_config
+from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig, Stop, make_config
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
 from fmnist_lib.runs.store import RunStore
 
+TESTED = ("test_loss", "test_accuracy")
 REPLICATE = {"seed", "fold", "partition"}  # what tells the runs of a variant apart
 WHERE = {"device", "precision"}  # of no concern to who reads a report's records
 HOW = {"protocol", "validation_images", "folds", "stops", "train_images", "test_images"} | {
@@ -62,8 +63,20 @@ class Results:
         return self._keyed[model, variant]
 
     def kept(self, run: RunRecord) -> StopResult:
-        """What the stopping rule kept of a run."""
-        return run.stops[self.rule]
+        """What the stopping rule kept of a run; one that holds a fold out is tested on that."""
+        kept = run.stops[self.rule]
+        if run.config.protocol != "fold":
+            return kept
+        return kept.model_copy(update={n: getattr(kept, n.replace("test", "fold")) for n in TESTED})
+
+    @property
+    def folding(self) -> dict[str, float]:
+        """Of runs that hold folds out: `folds`, and images `tested` on by images trained on."""
+        config = self.runs[0].config
+        if config.protocol != "fold":
+            return {}
+        tested = (config.train_images or TRAIN_IMAGES) / config.folds
+        return {"folds": config.folds, "tested": tested / config.trained_images}
 
     def predictions(self, run: RunRecord) -> Arrays:
         """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""

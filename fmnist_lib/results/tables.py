@@ -3,7 +3,7 @@
 What was not measured (an interval of one run, times of a model that was not timed) is NaN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -22,7 +22,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.results import statistics
 from fmnist_lib.results.columns import column
 from fmnist_lib.results.load import Results, names_of, over_runs, variant_of
-from fmnist_lib.results.statistics import ALPHA, Estimate, estimate, holm
+from fmnist_lib.results.statistics import ALPHA, Estimate, estimate, holm, resampled
 from fmnist_lib.results.times import RULED, times_of
 from fmnist_lib.results.value import Value, framed, reported
 from fmnist_lib.runs.config import TEST_IMAGES, TRAIN_IMAGES
@@ -115,11 +115,22 @@ def measured(results: Results, model: str, name: str) -> Value:
     runs = results.of(model)
     kept = [results.kept(run) for run in runs]
     less = [each.test_accuracy if name in GAPS else 0 for each in kept]
-    numbers = [getattr(each, GAPS.get(name, name)) for each in kept]
-    found = over_runs(runs, np.subtract(numbers, less))
-    if name == "test_accuracy":
+    numbers = np.subtract([getattr(each, GAPS.get(name, name)) for each in kept], less)
+    found = over_runs(runs, numbers)
+    if results.folding:
+        found.low, found.high = _estimate(results, [numbers]).interval
+    elif name == "test_accuracy":
         found.low, found.high = statistics.accuracy_interval(found, results.shares_right(model))
     return found
+
+
+def _estimate(
+    results: Results, by_run: Sequence[Sequence[float]], lead: np.ndarray | None = None
+) -> Estimate:
+    """As `estimate` has it; of runs by fold, two models are paired, since both had its images."""
+    if results.folding:
+        return resampled(np.subtract(*by_run) if len(by_run) > 1 else by_run[0], **results.folding)
+    return estimate(by_run, lead)
 
 
 def next_run(number: Value) -> Value:
@@ -177,8 +188,10 @@ def gain(results: Results, longer: Results, model: str) -> tuple[Value, Estimate
     sides = replace(results, runs=longer.runs), longer
     before, after = (measured(side, model, "test_accuracy") for side in sides)
     gains = {part: after.parts[part] - number for part, number in before.parts.items()}
-    shares = [side.shares_right(model) for side in sides]
-    found = estimate([[*gains.values()]], 100 * (shares[1] - shares[0]))
+    lead = None
+    if not results.folding:
+        lead = 100 * np.subtract(longer.shares_right(model), sides[0].shares_right(model))
+    found = _estimate(results, [[*gains.values()]], lead)
     return Value(found.effect, before, **found.interval._asdict(), parts=gains), found
 
 
@@ -222,17 +235,21 @@ def compare(
 ) -> tuple[Value, Estimate]:
     """By how much a metric or gap of the first model exceeds the second's, not paired by seed.
 
-    Chance is that of seeds and, for accuracies on test images, of those images. Raises `UserError`
-    for models that were not tested on the same ones.
+    Chance is that of seeds and, for accuracies on test images, of those images; of runs by fold it
+    is that of folds, in which they are paired. Raises `UserError` for models that were not tested
+    on the same images.
     """
     sides = [measured(results, model, name) for model in (first, second)]
     lead = None
-    if name in ("test_accuracy", *GAPS):
+    if results.folding:
+        if len({tuple(side.parts) for side in sides}) > 1:
+            raise UserError(f"{first} and {second} were not tested on the same folds")
+    elif name in ("test_accuracy", *GAPS):
         shares = [results.shares_right(model) for model in (first, second)]
         if len(shares[0]) != len(shares[1]):
             raise UserError(f"{first} and {second} were not tested on the same images")
         lead = 100 * (shares[0] - shares[1])
-    found = estimate([[*side.parts.values()] for side in sides], lead)
+    found = _estimate(results, [[*side.parts.values()] for side in sides], lead)
     return Value(found.effect, sides, **found.interval._asdict()), found
 
 
