@@ -117,6 +117,7 @@ def test_what_runs_out_of_time_goes_on_and_ends_the_same(configs, tmp_path, monk
     assert digests(finished) == digests(whole)
     late, _ = together(configs[:2], jobs=2, deadline=time.monotonic())
     assert all(isinstance(end, OutOfTimeError) for end in late.values())
+    assert {str(end) for end in late.values()} == {"out of time"}  # in the midst of an epoch
 
 
 HIDDEN = """
