@@ -219,8 +219,13 @@ def most_converge(m: Tables) -> Verdict:
     By epoch 30, in the mean best epoch and in the epochs trained; both must agree.
     """
     best, run = (int((m.models[n] <= CONVERGED_BY).sum()) for n in ("best_epoch", "epochs"))
+    patient = {}
+    if m.known("best_epoch_long"):
+        count = int((m.models.best_epoch_long <= CONVERGED_BY).sum())
+        patient = m.counts("best_epoch_long", patient=count)
     return agreed(2 * count > len(m.models) for count in (best, run)), m.say(
-        "C13",
+        "C13 patient" if patient else "C13",
+        **patient,
         limit=setting(CONVERGED_BY),
         **m.counts("best_epoch", best=best),
         **m.counts("epochs", run=run, models=len(m.models)),

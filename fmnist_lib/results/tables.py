@@ -6,7 +6,7 @@ What was not measured (an interval of one run, times of a model that was not tim
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, zip_longest
 from math import nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -201,12 +201,13 @@ def honesty(results: Results) -> pd.DataFrame:
 
     `optimism` is the test accuracy at the epoch that the test loss chose, with the same patience
     and in the same run, minus that at the epoch in `results`; its interval is over seeds. `tested`
-    is the test accuracy at the former. `seed_error` and `image_error` are the standard errors that
-    seeds and test images leave to the mean accuracy.
+    is the test accuracy at the former; `gain_p` is corrected over the models. `seed_error` and
+    `image_error` are the standard errors that seeds and test images leave to the mean accuracy.
     """
     by_test = replace(results, rule=results.rule.replace("validation_loss", "test_loss"))
-    models, rows = models_frame(results), {}
-    for model, own in models.iterrows():
+    models, rows, longer = models_frame(results), {}, results.longer()
+    gains = [gain(results, longer, model)[1].p_differs() for model in models.index if longer]
+    for (model, own), gain_p in zip_longest(models.iterrows(), holm(gains), fillvalue=nan):
         runs, accuracy = results.of(model), own.test_accuracy
         added = [by_test.kept(run).test_accuracy - results.kept(run).test_accuracy for run in runs]
         low, high = statistics.share_interval(results.shares_right(model))
@@ -215,6 +216,7 @@ def honesty(results: Results) -> pd.DataFrame:
             **own,
             "tested": measured(by_test, model, "test_accuracy"),
             "optimism": over_runs(runs, added),
+            "gain_p": Value(gain_p, own.gain),
             "seed_error": Value(errors[0], accuracy),
             "image_error": Value(errors[1], accuracy),
         }
