@@ -35,6 +35,7 @@ from fmnist_lib.results.value import Value
 DASH = "–"  # stands for what was not measured
 UNTRUE = "not so in these runs"
 VERDICTS = {"holds": "✓", "holds in part": "◐", "does not hold": "✗", "undecided": "?"}
+SHORT = 16  # characters of a cell, such as a model's name, that stays on one line
 LONG = 2000  # characters of a table: beyond, it may go on over a printed page
 _SPREAD = ("std", "low", "high")
 _START, _END = "\ue000", "\ue001"  # around a value's place while Markdown is read; private use
@@ -278,9 +279,12 @@ class _Output:
         """Show rows, (attributes, HTML cells); a first cell of words is its row's heading."""
         self.files[f"tables/{name}.csv"] = _csv(frame)
         tags = ['td class="numeric"' if number else "td" for number in numeric]
+        for place, words in enumerate(zip(*(cells for _, cells in rows), strict=True)):
+            if not numeric[place] and max(map(len, map(plain, words))) <= SHORT:
+                tags[place] = 'td class="short"'
         heads = [tag.replace("td", 'th scope="col"') for tag in tags]
         head = _row(map(escape, map(heading, columns)), heads)
-        if tags[0] == "td":
+        if not numeric[0]:
             tags[0] = 'th scope="row"'
         body = "".join(_row(cells, tags, attributes) for attributes, cells in rows)
         table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
