@@ -156,7 +156,8 @@ def main() -> int:
         print(f"run_all.py: failed: {error}", file=sys.stderr)
         return 1
     except OSError as error:  # a disk that is full or read-only, most likely
-        print(f"run_all.py: failed: {error}; the same command goes on from here", file=sys.stderr)
+        fault = str(error) or type(error).__name__
+        print(f"run_all.py: failed: {fault}; the same command goes on from here", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("run_all.py: interrupted; the same command goes on from here", file=sys.stderr)

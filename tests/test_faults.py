@@ -215,14 +215,22 @@ def test_a_folder_that_leads_nowhere_or_is_a_file_is_refused(tmp_path, name):
     assert str(tmp_path / name) in str(error.value)
 
 
-@pytest.mark.parametrize(("kind", "status"), [(UserError, 2), (FailedError, 1), (OSError, 1)])
-def test_the_command_has_no_traceback_for_it(monkeypatch, capsys, kind, status):
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (UserError("No space"), 2, "No space"),
+        (FailedError("No space"), 1, "No space"),
+        (OSError("No space"), 1, "No space"),
+        (TimeoutError(), 1, "TimeoutError"),  # which says nothing itself
+    ],
+)
+def test_the_command_has_no_traceback_for_it(monkeypatch, capsys, error, status, told):
     def fail(_):
-        raise kind("No space")
+        raise error
 
     monkeypatch.setattr(run_all, "run", fail)
     monkeypatch.setattr(sys, "argv", ["run_all.py"])
     monkeypatch.setattr(run_all.warnings, "showwarning", run_all.warnings.showwarning)  # restored
     assert run_all.main() == status
     (line,) = capsys.readouterr().err.splitlines()
-    assert "No space" in line
+    assert told in line

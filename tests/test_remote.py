@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from distributed import Client
 
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution.here import run_many, train_and_store
-from fmnist_lib.execution.remote import check_address, connect
+from fmnist_lib.execution.remote import check_address, closed_after, connect
 from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
@@ -77,6 +78,14 @@ def test_workers_that_cannot_start_are_told_in_one_line_with_the_cause(configs, 
     with pytest.raises(FailedError, match=r"2 worker processes \(.*No space left") as error:
         list(run_many(configs[:2], jobs=2, on_epoch=ignore))
     assert "\n" not in str(error.value)
+
+
+def test_an_interrupt_stays_one_where_workers_are_slow_to_close():
+    def close():
+        raise TimeoutError
+
+    with pytest.raises(KeyboardInterrupt), closed_after(SimpleNamespace(close=close)):
+        raise KeyboardInterrupt
 
 
 def test_what_is_done_is_stored_and_what_fails_is_named(configs, tmp_path):

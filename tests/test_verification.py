@@ -9,7 +9,7 @@ from made_up import ENVIRONMENT, make_run, mistaken, sealed
 import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import replay
-from fmnist_lib.commands.replay import DIFFERS, FAILED, IDENTICAL, SO_FAR, WITHIN, compare
+from fmnist_lib.commands.replay import DIFFERS, FAILED, IDENTICAL, SO_FAR, WITHIN, compare_runs
 from fmnist_lib.errors import UserError
 from fmnist_lib.execution import here
 from fmnist_lib.runs.record import encode
@@ -54,7 +54,7 @@ def made(seed=0, *, shift=0.0, **options):
     ],
 )
 def test_the_verdict(again, options, kind):
-    verdict = compare(made(), made(**again), **options)
+    verdict = compare_runs(made(), made(**again), **options)
     assert (verdict.name, verdict.kind) == (made().name, kind)
     assert (verdict.details == "") == (kind in (IDENTICAL, SO_FAR))
 
@@ -62,11 +62,11 @@ def test_the_verdict(again, options, kind):
 def test_it_says_how_far_from_when_and_why():
     other = {"cpu": "Another", "packages": {"torch": "3.0", "numpy": "2.4.6"}, "finished": "later"}
     again = made(shift=1, environment=ENVIRONMENT.model_copy(update=other))
-    details = compare(made(), again).details
+    details = compare_runs(made(), again).details
     assert "1.00 points apart, tolerance 3.94 (binomial spread over 1,000 test images)" in details
     assert "part in epoch 2; of another kind: packages, cpu" in details
     forged = made().model_copy(update={"parameters": 1})  # which no digest stands for
-    verdict = compare(forged, made())
+    verdict = compare_runs(forged, made())
     assert (verdict.kind, "digest" in verdict.details) == (DIFFERS, True)
 
 

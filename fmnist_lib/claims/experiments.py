@@ -57,7 +57,7 @@ class Comparison:
 FULL = Comparison("mobilenet_lite", "full convolutions", "times", -1, measure="train_seconds")
 LENET = ("relu", "batch norm", "relu + batch norm", "half dense", "quarter dense")
 RIVALS = ("lenet5", "resnet_mini", "densenet_tiny", "mobilenet_lite", "baseline_cnn")
-AUGMENTED = [
+AUGMENTATION = [
     Comparison("vit_tiny", augmentation, "augmentation" if rival else "", rival=rival)
     for augmentation in ("mixup", "flip+shift")
     for rival in ("", *RIVALS)
@@ -105,7 +105,7 @@ def lenet_lacks(relu: Answer, norm: Answer, both: Answer, *dense: Answer) -> Ans
     return Outcome.IN_PART if some and not all_of(parts) else some
 
 
-@claim("C19", "Section 5.6", AUGMENTED)
+@claim("C19", "Section 5.6", AUGMENTATION)
 def vit_gains_most(*answers: Answer) -> Answer | Outcome:
     """ViT-Tiny would gain the most from augmentation.
 

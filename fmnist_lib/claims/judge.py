@@ -15,7 +15,7 @@ from fmnist_lib.results import statistics, tables
 from fmnist_lib.results.columns import heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.statistics import Estimate
-from fmnist_lib.results.value import PAPER, SETTINGS, Value, setting, sources_of
+from fmnist_lib.results.value import PRINTED, SETTINGS, Value, setting, sources_of
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
@@ -112,7 +112,7 @@ def paper_tables() -> Tables:
         reaches = [(row.test_accuracy.high - row.test_accuracy.low) / 2 for row in (one, other)]
         lead = getattr(one, measure) - getattr(other, measure)
         found = statistics.combined(float(lead), [], sum((reach / 1.96) ** 2 for reach in reaches))
-        return Value(lead, (PAPER,), **found.interval._asdict()), found
+        return Value(lead, (PRINTED,), **found.interval._asdict()), found
 
     return Tables(reported_frame(), compare)
 

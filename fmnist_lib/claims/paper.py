@@ -8,7 +8,7 @@ import pandas as pd
 from fmnist_lib.models import MODELS, build_model, count_parameters
 from fmnist_lib.results import tables
 from fmnist_lib.results.statistics import wilson_interval
-from fmnist_lib.results.value import PAPER, Value, framed, reported
+from fmnist_lib.results.value import PRINTED, Value, framed, reported
 from fmnist_lib.runs.config import TEST_IMAGES
 
 
@@ -49,13 +49,13 @@ def reported_frame() -> pd.DataFrame:
         row = {"title": MODELS[model].title, "n": reported(1), **printed}
         row["train_time_per_parameter"] = row["train_us_per_parameter"]  # as printed
         low, high = wilson_interval(row["test_accuracy"], TEST_IMAGES)
-        row["test_accuracy"] = Value(row["test_accuracy"], (PAPER,), low=low, high=high)
+        row["test_accuracy"] = Value(row["test_accuracy"], (PRINTED,), low=low, high=high)
         for name in ("train_seconds", "inference_ms"):
             mean, std = float(row[name]), row[name].std
-            row[name] = Value(mean, (PAPER,), std=std, low=mean - std, high=mean + std)
+            row[name] = Value(mean, (PRINTED,), std=std, low=mean - std, high=mean + std)
         low, high = implied_parameters(model)
         row["parameters_printed"] = row["parameters"]
-        row["parameters"] = Value(round((low + high) / 2), (PAPER,), low=low, high=high)
+        row["parameters"] = Value(round((low + high) / 2), (PRINTED,), low=low, high=high)
         row["train_us_per_parameter"] = row["train_seconds"].scaled(1e6 / row["parameters"])
         rows[model] = row
     return framed(rows)

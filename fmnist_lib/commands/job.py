@@ -80,7 +80,6 @@ def job_of(options: argparse.Namespace) -> Job:
     """Return what the command line asks for. Raises `UserError`, also where it cannot be had."""
     check_where(options)
     store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
-    past = past_runs(store)
     evidence = (store, released_records(), study_records())
     chosen = ("families", "models", "seeds", "device", "precision")
     families = plans.plan_families(
@@ -96,7 +95,7 @@ def job_of(options: argparse.Namespace) -> Job:
     home = paths.REPORT if options.release else paths.BUILD / options.profile
     return Job(
         profile=options.profile,
-        configs=[c for configs in families.values() for c in longest_first(configs, past)],
+        configs=[c for configs in families.values() for c in longest_first(configs)],
         output=options.output or home,
         jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
         scheduler=options.scheduler,

@@ -27,14 +27,14 @@ from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
 from fmnist_lib.runs.environment import git, usable_cores
-from fmnist_lib.runs.plans import plan
+from fmnist_lib.runs.plans import IN_REPORT, plan
 from fmnist_lib.runs.store import RunStore
 
 TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
 SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
 CITATION = paths.ROOT / "CITATION.cff"
 FOLDERS = ("tables", "figures", "models")
-CHAPTERS = {"honest_accuracy": "split"}  # notebooks, each with the family of runs that it shows
+CHAPTERS = dict(zip(("honest_accuracy",), IN_REPORT, strict=True))  # notebooks: what they show
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
 

@@ -30,7 +30,7 @@ EARLY_POINTS = 5.0  # of test accuracy; between two early epochs it moves that m
 SAME = {"data_sha256", "code_sha256", "packages", "python", "cpu"}  # then a run's bits are too
 
 
-class Verdict(NamedTuple):
+class Replayed(NamedTuple):
     """What comparing a record with the run trained again came to: how far, from when, why."""
 
     name: str
@@ -52,7 +52,7 @@ def command(options: argparse.Namespace) -> int:
     return 1 if counts.keys() & {DIFFERS, FAILED} else 0
 
 
-def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Verdict]:
+def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Replayed]:
     """Train the released runs whose names start so; return a verdict on each.
 
     With `quick` only the first epochs are trained. What an interrupted call has trained is in
@@ -64,13 +64,13 @@ def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Verdict]:
     names = [name for name in released.names() if name.startswith(starts)]
     if not names:
         raise UserError(f"{released.folder}: holds no such record; there is nothing to verify")
-    verdicts: list[Verdict] = []
+    verdicts: list[Replayed] = []
     claims: list[tuple[RunRecord, RunConfig]] = []  # what is claimed, and what to train
     for name in names:
         try:
             record = released.read(name)
         except DamagedRecordError as error:  # or what its own predictions contradict
-            verdicts.append(Verdict(name, DIFFERS, str(error)))
+            verdicts.append(Replayed(name, DIFFERS, str(error)))
             continue
         if has_device(record.config.device):
             head = {"max_epochs": min(QUICK_EPOCHS, len(record.history))} if quick else {}
@@ -84,9 +84,9 @@ def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> list[Verdict]:
         failures = train_again([config for _, config in claims], scratch, jobs)
         for record, config in claims:
             if config.name in failures:
-                verdicts.append(Verdict(record.name, FAILED, failures[config.name]))
+                verdicts.append(Replayed(record.name, FAILED, failures[config.name]))
                 continue
-            verdicts.append(compare(record, scratch.read(config.name), quick=quick))
+            verdicts.append(compare_runs(record, scratch.read(config.name), quick=quick))
             kept = scratch.folder.with_name("verified") / config.name
             shutil.rmtree(kept, ignore_errors=True)
             os.renames(scratch.folder / config.name, kept)  # so that the next call trains it anew
@@ -102,16 +102,16 @@ def train_again(configs: list[RunConfig], scratch: RunStore, jobs: int) -> dict[
     return train_and_store(longest_first(missing), scratch, jobs=jobs)[0]
 
 
-def compare(recorded: RunRecord, again: RunRecord, *, quick: bool = False) -> Verdict:
+def compare_runs(recorded: RunRecord, again: RunRecord, *, quick: bool = False) -> Replayed:
     """Return the verdict on a record, given the same run, or with `quick` its head, `again`."""
     rows = [metrics_of(run.history) for run in (recorded, again)]
     rows[0] = rows[0][: len(rows[1])] if quick else rows[0]
     parted = next((n for n, (a, b) in enumerate(zip_longest(*rows), start=1) if a != b), None)
     rest = [(run.parameters, run.stops) for run in (recorded, again)]
     if parted is None and (quick or rest[0] == rest[1]):
-        return Verdict(recorded.name, SO_FAR if quick else IDENTICAL)
+        return Replayed(recorded.name, SO_FAR if quick else IDENTICAL)
     if recorded.result_digest == again.result_digest:
-        return Verdict(recorded.name, DIFFERS, "its figures are not those its digest stands for")
+        return Replayed(recorded.name, DIFFERS, "its figures are not those its digest stands for")
     old, new = (  # test accuracies by epoch, else by rule at its best epoch
         {row.epoch: row.test_accuracy for row in run.history}
         if quick
@@ -131,4 +131,4 @@ def compare(recorded: RunRecord, again: RunRecord, *, quick: bool = False) -> Ve
     details += [f"histories part in epoch {parted}"] if parted else []
     details += [f"of another kind: {causes or 'nothing that is recorded'}"]
     kind = DIFFERS if points > most else WITHIN
-    return Verdict(recorded.name, kind, "; ".join(details))
+    return Replayed(recorded.name, kind, "; ".join(details))

@@ -37,11 +37,9 @@ def expected_epochs(config: RunConfig, records: Sequence[RunRecord] = ()) -> flo
     return min(config.epochs or statistics.median(lengths), config.max_epochs)
 
 
-def longest_first(
-    configs: Sequence[RunConfig], records: Sequence[RunRecord] = ()
-) -> list[RunConfig]:
+def longest_first(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Return the runs in the order to start them in, so that no core idles at the end."""
-    return sorted(configs, key=lambda config: -expected_seconds(config, records))
+    return sorted(configs, key=lambda config: -expected_seconds(config))
 
 
 def forecast(configs: Sequence[RunConfig], records: Sequence[RunRecord], workers: int) -> str:

@@ -131,7 +131,7 @@ def everyone(models: pd.DataFrame) -> dict[str, SimpleNamespace]:
     return {name: known.get(name) or SimpleNamespace(**nothing, name=name) for name in MODELS}
 
 
-def timing(results: Results) -> SimpleNamespace:
+def measuring(results: Results) -> SimpleNamespace:
     """How the measuring of times went, see `times.timing`."""
     return SimpleNamespace(**times.timing(results.costs))
 

@@ -35,8 +35,8 @@ from fmnist_lib.results.value import Value
 DASH = "–"  # stands for what was not measured
 UNTRUE = "not so in these runs"
 VERDICTS = {"holds": "✓", "holds in part": "◐", "does not hold": "✗", "undecided": "?"}
-SHORT = 16  # characters of a cell, such as a model's name, that stays on one line
-LONG = 2000  # characters of a table: beyond, it may go on over a printed page
+SHORT_CELL = 16  # characters of a cell, such as a model's name, that stays on one line
+LONG_TABLE = 2000  # characters of a table: beyond, it may go on over a printed page
 _SPREAD = ("std", "low", "high")
 _START, _END = "\ue000", "\ue001"  # around a value's place while Markdown is read; private use
 _PLACE = re.compile(f"{_START}([0-9]+){_END}")
@@ -280,15 +280,15 @@ class _Output:
         self.files[f"tables/{name}.csv"] = _csv(frame)
         tags = ['td class="numeric"' if number else "td" for number in numeric]
         for place, words in enumerate(zip(*(cells for _, cells in rows), strict=True)):
-            if not numeric[place] and max(map(len, map(plain, words))) <= SHORT:
+            if not numeric[place] and max(map(len, map(plain, words))) <= SHORT_CELL:
                 tags[place] = 'td class="short"'
         heads = [tag.replace("td", 'th scope="col"') for tag in tags]
-        head = _row(map(escape, map(heading, columns)), heads)
+        head = _html_row(map(escape, map(heading, columns)), heads)
         if not numeric[0]:
             tags[0] = 'th scope="row"'
-        body = "".join(_row(cells, tags, attributes) for attributes, cells in rows)
+        body = "".join(_html_row(cells, tags, attributes) for attributes, cells in rows)
         table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-        kind = f"table {kind} {'long' * (len(plain(table)) > LONG)}"
+        kind = f"table {kind} {'long' * (len(plain(table)) > LONG_TABLE)}"
         html = f'<figcaption>{caption}</figcaption>\n<div class="scroll">{table}</div>'
         self.show(self.framed(kind, f"tab-{name}", html))
 
@@ -310,7 +310,7 @@ def _verdict(verdict: str, *, words: bool = True) -> str:
     return f'<span class="verdict {kind}">{sign}{f" {verdict}" * words}</span>'
 
 
-def _row(cells: Iterable[str], tags: Sequence[str], attributes: str = "") -> str:
+def _html_row(cells: Iterable[str], tags: Sequence[str], attributes: str = "") -> str:
     html = " ".join(f"<{tag}>{cell}</{tag[:2]}>" for cell, tag in zip(cells, tags, strict=True))
     return f"<tr{attributes}>{html}</tr>\n"
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-PAPER = "paper"  # the source of what is printed in the paper
+PRINTED = "paper"  # the source of what is printed in the paper
 SETTINGS = "settings"  # of what this report chose: margins, patience, limits
 
 
@@ -20,7 +20,7 @@ class Interval(NamedTuple):
 class Value(float):
     """A number that knows what it rests on.
 
-    `sources` are names of runs, `costs/NAME` of a cost record, `PAPER`, `SETTINGS`, and
+    `sources` are names of runs, `costs/NAME` of a cost record, `PRINTED`, `SETTINGS`, and
     `model:NAME` for what follows from a model's definition: those of all that `of` names or holds.
     `std`, `low` and `high` are nan where there are none; `parts` are the numbers behind a mean,
     `{"seed 0": 91.1}`. Arithmetic gives Values of all sources, without a spread; `int()`, powers
@@ -83,7 +83,7 @@ def sources_of(*of: object) -> tuple[str, ...]:
 
 def reported(number: float, std: float = nan) -> Value:
     """A number printed in the paper."""
-    return Value(number, PAPER, std=std)
+    return Value(number, PRINTED, std=std)
 
 
 def setting(number: float) -> Value:

@@ -13,7 +13,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import MAX_SEED, RunConfig, Stop, make_config
 from fmnist_lib.runs.record import RunRecord
 
-Settings = Mapping[str, Any]
+Chosen = Mapping[str, Any]
 
 PATIENT = {"stops": (Stop(), Stop(patience=20))}
 ON_VALIDATION = Stop(monitor="validation_loss"), Stop(monitor="validation_loss", patience=20)
@@ -33,7 +33,7 @@ class Variant:
 
     model: str
     name: str = PAPER
-    settings: Settings = field(default_factory=dict)
+    settings: Chosen = field(default_factory=dict)
 
 
 def options(model: str, name: str, **changed: Any) -> Variant:  # noqa: ANN401, as in build_model
@@ -51,10 +51,10 @@ class Family:
     """Runs that answer one question: every variant with every seed (or fold)."""
 
     variants: Sequence[Variant]
-    settings: Settings = field(default_factory=dict)
+    settings: Chosen = field(default_factory=dict)
     seeds: str = "0-4"
-    folds: Sequence[Settings] = ({},)  # of each seed
-    reduced: Settings = field(default_factory=dict)  # fields of this class, on a processor
+    folds: Sequence[Chosen] = ({},)  # of each seed
+    reduced: Chosen = field(default_factory=dict)  # fields of this class, on a processor
 
 
 ABLATED = (
@@ -81,7 +81,7 @@ ABLATED = (
 )
 
 RATES = *all_models("rate 3e-4", learning_rate=3e-4), *all_models("rate 3e-3", learning_rate=3e-3)
-SETTINGS = (
+VARIED = (
     *RATES,
     *all_models("batch 32", batch_size=32),
     *all_models("batch 128", batch_size=128),
@@ -104,7 +104,7 @@ QUICK = tuple(
 )
 
 
-def searched(recipes: Sequence[Settings]) -> tuple[Variant, ...]:
+def searched(recipes: Sequence[Chosen]) -> tuple[Variant, ...]:
     """Return every recipe with every model."""
     return tuple(variant for recipe in recipes for variant in all_models(**recipe))
 
@@ -137,7 +137,7 @@ FAMILIES: Mapping[str, Family] = {
     "quick-search": Family(searched(QUICK), SEARCH, seeds="100"),
     # Whether the order of the models hangs on Adam at 1e-3 with batches of 64.
     # 90 runs, 70 core hours or 50 min; reduced 12, rates alone.
-    "sensitivity": Family(SETTINGS, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
+    "sensitivity": Family(VARIED, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
 }
 
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
@@ -150,9 +150,9 @@ CHOSEN = {
     "quick": ("quick-search", True),  # the paper's accuracies in a fraction of time
 }
 
-SHOWN = ("split",)  # the families that a report shows beside the paper's protocol
+IN_REPORT = ("split",)  # the families that a report shows beside the paper's protocol
 
-STUDY = (
+ALL_FAMILIES = (
     *("paper", "split", "folds", "ablations", "augment", "recipe-search", "recipe"),
     *("quick-search", "quick", "sensitivity"),
 )
@@ -192,14 +192,14 @@ def plan_families(
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
     if profile == "smoke":
-        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in SHOWN}
-        names = parse_names("families", families, SHOWN) if families else small
+        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in IN_REPORT}
+        names = parse_names("families", families, IN_REPORT) if families else small
         return {name: runs_of(small[name], seeds=seeds, **chosen) for name in names}
     if profile == "paper" and not families:
         return {"": runs_of(ONCE, seeds=seeds, **chosen)}
     if profile == "quick":
         families, seeds = "quick", seeds or "0"
-    names = parse_names("families", families, STUDY)
+    names = parse_names("families", families, ALL_FAMILIES)
     if chosen.get("device") == "cuda" and not families.strip():
         names.remove("paper")
     found = {}

@@ -213,7 +213,7 @@ def follow(
     }
 
 
-def contradictions(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[str]:
+def disagreements(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[str]:
     """Return what does not follow from the rest of a record and the `predictions` by rule."""
     run, history, stops = record.config, record.history, record.stops
     labels = true_labels(run)

@@ -171,7 +171,7 @@ class RunStore:
         if record.name != name:
             raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
-        if faults := records.contradictions(record, predictions):
+        if faults := records.disagreements(record, predictions):
             raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
