@@ -107,6 +107,22 @@ def test_a_report_is_whole_and_timed_once(quick, tmp_path, capsys):
     assert len(quick.timed) == 2  # never again
 
 
+def test_what_has_no_run_by_the_papers_protocol_is_shown_with_the_released_ones(
+    quick, tmp_path, capsys
+):
+    released = RunStore(paths.REPORT / "records")
+    for model in MODELS:
+        run = make_run(model)
+        released.write(run)
+        released.write_cost(make_cost(run.record.config))
+    assert command("--profile", "quick", "--output", tmp_path / "out") == 0
+    assert "to be planned once quick-search is whole" in capsys.readouterr().err
+    assert quick.timed == []
+    records = RunStore(tmp_path / "out" / "records")
+    assert records.names() == released.names()
+    assert [cost.model for cost in records.costs()] == sorted(MODELS)
+
+
 @pytest.mark.parametrize("stage", ["execute_notebooks", "collect", "write_files", "write_report"])
 def test_whatever_cuts_a_report_short_the_same_command_makes_it(
     quick, tmp_path, monkeypatch, stage
