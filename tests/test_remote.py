@@ -187,7 +187,6 @@ def test_a_cluster_gives_what_one_process_gives(place):
     for config, output in run_many(configs, jobs=1, on_epoch=on_epoch, scheduler=place.address):
         found[config.name] = output.record.result_digest
     assert found == {c.name: run_experiment(c).record.result_digest for c in configs}
-    assert list(dict.fromkeys(epochs)) == [config.name for config in configs]  # begun in order
     assert not list(place.folder.glob("checkpoints/*"))
 
 
