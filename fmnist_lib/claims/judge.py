@@ -28,18 +28,15 @@ def judge_all(
 
     The column `validated` has the outcome in runs whose epoch validation images chose.
     """
-    both = results, validated
-    judged, other = (
-        judge(our_tables(each), _with_images(each), timings) if each else None for each in both
-    )
-    return judged.assign(validated=Outcome.UNTESTED if other is None else other.outcome)
+    other = _judge_runs(validated, timings).outcome if validated else Outcome.UNTESTED
+    return _judge_runs(results, timings).assign(validated=other)
 
 
-def _with_images(results: Results) -> pd.DataFrame:
-    """Return a row a run, with which images it gets right."""
+def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
+    """Return what `judge` does, of our runs, each with which images it gets right."""
     runs, found = tables.runs_frame(results), map(results.predictions, results.runs)
     runs["right"] = [each["predicted"] == each["true"] for each in found]
-    return runs[runs.fold.isna()]
+    return judge(our_tables(results), runs[runs.fold.isna()], timings)
 
 
 def judge(

@@ -15,6 +15,7 @@ import numpy as np
 from fmnist_lib.claims.verdicts import (
     Answer,
     Outcome,
+    Sentence,
     Tables,
     Verdict,
     above,
@@ -71,12 +72,12 @@ def most_accurate(m: Tables) -> Verdict:
     me, others = "resnet_mini", m.others("resnet_mini")
     answers = m.ahead([(me, other) for other in others], one_breaks=True)
     best = m.top("test_accuracy", me)
-    values = {"best": best, "lead": m.lead(me, best.name)}
-    if not m.known("test_accuracy_long"):
-        return all_of(answers), m.say("C2", **values)
-    patient = m.top("test_accuracy_long", me)
-    long = m.lead(patient.name, me, "test_accuracy_long")
-    return all_of(answers), m.say("C2 patient", **values, patient=patient, long=long)
+    longer: Sentence | str = ""
+    if m.known("test_accuracy_long"):
+        patient = m.top("test_accuracy_long", me)
+        long = m.lead(patient.name, me, "test_accuracy_long")
+        longer = m.say("C2 longer", patient=patient, long=long)
+    return all_of(answers), m.say("C2", best=best, lead=m.lead(me, best.name), longer=longer)
 
 
 @claim("C3", "Section 5.2", ["test_accuracy", "parameters"])
@@ -219,13 +220,13 @@ def most_converge(m: Tables) -> Verdict:
     By epoch 30, in the mean best epoch and in the epochs trained; both must agree.
     """
     best, run = (int((m.models[n] <= CONVERGED_BY).sum()) for n in ("best_epoch", "epochs"))
-    patient = {}
+    longer: Sentence | str = ""
     if m.known("best_epoch_long"):
-        count = int((m.models.best_epoch_long <= CONVERGED_BY).sum())
-        patient = m.counts("best_epoch_long", patient=count)
+        patient = int((m.models.best_epoch_long <= CONVERGED_BY).sum())
+        longer = m.say("C13 longer", **m.counts("best_epoch_long", patient=patient))
     return agreed(2 * count > len(m.models) for count in (best, run)), m.say(
-        "C13 patient" if patient else "C13",
-        **patient,
+        "C13",
+        longer=longer,
         limit=setting(CONVERGED_BY),
         **m.counts("best_epoch", best=best),
         **m.counts("epochs", run=run, models=len(m.models)),

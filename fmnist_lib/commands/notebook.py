@@ -67,9 +67,11 @@ def open_results(
         shown.append((len(found), store, configs, origin))
     number, store, configs, origin = max(shown, key=lambda each: each[0])  # else the first
     if not (number or records):
-        wanted = family or ", ".join(config.name for config in configs)
+        if family:
+            how = f"`python run_all.py --train-only --families {family}` trains it"
+            raise NothingToShowError(f"no record of the family {family}; {how}")
         raise NothingToShowError(
-            f"no record of {wanted}; set train = True in the notebook's parameters, or run "
-            "`python run_all.py` with the same profile first"
+            f"no record of {', '.join(config.name for config in configs)}; set train = True in the "
+            "notebook's parameters, or run `python run_all.py` with the same profile first"
         )
     return load_results(store, configs, rule=rule, origin=origin, family=family or PAPER)

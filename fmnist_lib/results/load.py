@@ -16,7 +16,6 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig, Stop, make_config
-from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
 from fmnist_lib.runs.store import RunStore
 
@@ -159,7 +158,11 @@ def recorded_family(store: RunStore, profile: str, family: str, **chosen: str) -
     """
     there = set(store.names())
     by_device = [
-        [c for c in plan(profile, families=family, device=device, **chosen) if c.name in there]
+        [
+            c
+            for c in plans.plan(profile, families=family, device=device, **chosen)
+            if c.name in there
+        ]
         for device in ("cuda", "cpu")
     ]
     return max(by_device, key=len)

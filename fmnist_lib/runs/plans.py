@@ -211,9 +211,8 @@ def plan_families(
 
 def in_small(name: str) -> Family:
     """Return a family with one shortened run of each variant."""
-    family = FAMILIES[name] if name in FAMILIES else Family(all_models(**QUICK[0]))
-    held = {"validation_images": 64} if "protocol" in family.settings else {}
-    return replace(family, settings={**family.settings, **SMOKE, **held}, seeds="0", reduced={})
+    settings = {**FAMILIES[name].settings, **SMOKE, "validation_images": 64}
+    return replace(FAMILIES[name], settings=settings, seeds="0", reduced={})
 
 
 def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:
