@@ -24,7 +24,7 @@ settings have not changed is not trained again. The report appears in build/PROF
 # Modes of their own, with the options each leaves room for.
 MODES = {
     "train_only": (
-        *("profile", "families", "models", "seeds", "jobs", "scheduler", "trust_network"),
+        *("profile", "families", "models", "seeds", "jobs"),
         *("device", "precision", "dry_run", "force", "keep_going", "minutes", "store"),
     ),
     "verify": ("models", "seeds", "jobs", "quick"),
@@ -57,8 +57,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
     add("--seeds", default="", metavar="0-4,7", help="these seeds (default: the profile's)")
     add("--jobs", type=int, metavar="N", help="side by side (default: the cores; on a GPU 24)")
-    add("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster, tcp://… or tls://…")
-    add("--trust-network", help="allow a tcp:// scheduler beyond this machine", **flag)
     add("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="default: cpu")
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="of training, default: fp32")
     add("--train-only", help="train and store what is missing; no report", **flag)

@@ -34,7 +34,6 @@ def call(script: str, *arguments: object) -> subprocess.CompletedProcess:
         ("throughput", "--ways dataloader,skorch", "skorch is not installed"),
         ("throughput", "--images 0", "allowed: 1 to 50,000"),
         ("operations", "--models vgg", "vgg"),
-        ("scaling", "--tasks 0", "allowed: 1 and more"),
         ("gpu", "--profiles", "no CUDA device"),
     ],
 )

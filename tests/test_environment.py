@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 
-import dask.system
 import pytest
 
 from fmnist_lib.paths import ROOT
@@ -91,18 +90,17 @@ def test_dirty_is_what_is_neither_committed_nor_ignored_nor_a_record(own, projec
 
 
 def test_the_containers_share_of_the_cores_counts(monkeypatch):
-    """Half a machine of four cores; that Dask reads the right files is Dask's to test."""
-    monkeypatch.setattr(dask.system, "_try_extract_cgroup_cpu_quota", lambda: (200_000, 100_000))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
-    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda _: list(range(4)), raising=False)
-    monkeypatch.setattr(os, "process_cpu_count", lambda: 4, raising=False)
+    """Half a machine of four cores; that loky reads the right files is loky's to test."""
+    monkeypatch.setattr("loky.backend.context._cpu_count_cgroup", lambda cores: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
     assert usable_cores() == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_without_the_packages_that_know_the_system_tells(monkeypatch):
     known = environment.cpu_name()
-    for name in ("dask.system", "cpuinfo"):
+    for name in ("loky", "cpuinfo"):
         monkeypatch.setitem(sys.modules, name, None)
     assert usable_cores() == 1
     assert environment.cpu_name.__wrapped__() in (known, environment.platform.machine())

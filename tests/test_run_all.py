@@ -36,7 +36,6 @@ from fmnist_lib.runs.store import RunStore
         (["--train-only", "--store", "REPORT"], "store", "another folder"),
         (["--device", "tpu"], "tpu", "cpu"),
         (["--device", "mps" if sys.platform == "linux" else "cuda"], "finds no", "allowed: cpu"),
-        (["--scheduler", "tcp://10.0.0.1:1"], "10.0.0.1", "--trust-network"),
         (["--prof", "smoke"], "--prof", "--help"),
         (["--release", "--profile", "smoke", "--dry-run"], "shortened", "paper, study"),
         (["--release", "--output", "x"], "--release", "--output"),
@@ -124,8 +123,8 @@ def test_a_cut_record_is_named_and_its_run_trained_once_more(project, smoke_stor
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
-@pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM]])
-def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path, signals):
+@pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM], [signal.SIGKILL]])
+def test_however_it_is_ended_no_process_is_left(tmp_path, signals):
     process = subprocess.Popen(
         [
             *(sys.executable, run_all.__file__, "--models", "vit_tiny", "--seeds", "0-1"),
@@ -152,7 +151,8 @@ def test_ctrl_c_ends_with_one_line_and_leaves_no_process(tmp_path, signals):
         assert psutil.wait_procs(workers, timeout=30)[1] == []
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("run_all.py: interrupted")
+    if signal.SIGKILL not in signals:
+        assert process.returncode == 130
+        assert errors.splitlines()[-1].startswith("run_all.py: interrupted")
     assert "Traceback" not in errors
     assert not list((tmp_path / "runs").rglob("record.json"))

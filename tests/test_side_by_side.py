@@ -135,7 +135,7 @@ def test_training_alone_needs_few_packages(tmp_path):
     """A machine with a GPU may lack everything that notebooks and pages take."""
     hidden = {
         *("pandas", "matplotlib", "seaborn", "scipy", "jupyterlab", "papermill", "nbconvert"),
-        *("nbformat", "nbclient", "IPython", "ipykernel", "weasyprint", "distributed", "dask"),
+        *("nbformat", "nbclient", "IPython", "ipykernel", "weasyprint", "loky"),
         *("torchvision", "torchmetrics", "psutil", "cpuinfo", "tqdm", "pooch", "bs4", "bleach"),
         *("yaml", "mistune", "PIL", "jinja2", "statsmodels", "requests"),
     }

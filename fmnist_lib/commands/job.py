@@ -40,7 +40,6 @@ class Job:
     configs: Sequence[RunConfig]  # in the order in which they are trained
     output: Path
     jobs: int = 1
-    scheduler: str = ""  # of a cluster that trains in place of this machine
     force: bool = False
     keep_going: bool = False
     release: bool = False
@@ -98,7 +97,6 @@ def job_of(options: argparse.Namespace) -> Job:
         configs=[c for configs in families.values() for c in longest_first(configs)],
         output=options.output or home,
         jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
-        scheduler=options.scheduler,
         force=options.force,
         keep_going=options.keep_going or options.train_only,
         release=options.release,
@@ -114,16 +112,7 @@ def past_runs(store: RunStore) -> list[RunRecord]:
 
 def check_where(options: argparse.Namespace) -> None:
     """Raise `UserError` where the runs cannot be trained where they are to be."""
-    if options.scheduler:
-        from fmnist_lib.execution.remote import check_address, connect  # which need Dask
-
-        check_address(options.scheduler, trust_network=options.trust_network)
-        if options.device != "cpu" or options.minutes:
-            raise UserError("scheduler: a cluster takes --device cpu alone, and no --minutes")
-        if not options.dry_run:
-            with connect(options.scheduler):
-                pass
-    elif not has_device(options.device):
+    if not has_device(options.device):
         raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
-    elif options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
+    if options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
         raise UserError(f"jobs: {options.jobs} is too many on a GPU; allowed: {MOST_AT_ONCE}")

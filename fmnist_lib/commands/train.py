@@ -60,11 +60,10 @@ def missing_of(job: Job) -> list[RunConfig]:
 def train_missing(job: Job) -> list[str]:
     """Train what has no record, and store it; return the runs that failed, each with its fault."""
     if missing := missing_of(job):
-        where = f"at {job.scheduler}" if job.scheduler else f"{job.jobs} side by side"
         if not git("rev-parse", "HEAD"):
             tell(f"the records will name no commit: git finds none of {ROOT}")
-        tell(f"training {len(missing)} of {len(job.configs)} runs, {where}")
-    how = {name: getattr(job, name) for name in ("jobs", "scheduler", "minutes", "keep_going")}
+        tell(f"training {len(missing)} of {len(job.configs)} runs, {job.jobs} side by side")
+    how = {name: getattr(job, name) for name in ("jobs", "minutes", "keep_going")}
     failures, unfinished = train_and_store(missing, job.store, **how)
     if unfinished:
         tell(f"note: {len(unfinished)} runs are not finished; the same command goes on from here")

@@ -1,1 +1,1 @@
-"""Many runs: in this process, a process a core, on a cluster, side by side on a GPU."""
+"""Many runs: in this process, a process a core, side by side on a GPU."""

@@ -32,11 +32,10 @@ def train_and_store(
     store: RunStore,
     *,
     jobs: int = 1,
-    scheduler: str = "",
     minutes: float = math.inf,
     keep_going: bool = True,
 ) -> tuple[dict[str, str], list[str]]:
-    """Train runs, `jobs` side by side or on the cluster of `scheduler`; store each as it finishes.
+    """Train runs, `jobs` side by side; store each as it finishes.
 
     They start in this order, leave checkpoints in the store's folder and go on from them; after
     `minutes` all have stopped in good order. Returns the errors of runs that failed, by name, and
@@ -51,7 +50,6 @@ def train_and_store(
             configs,
             jobs=jobs,
             on_epoch=progress.epoch,
-            scheduler=scheduler,
             checkpoints=checkpoints,
             deadline=time.monotonic() + 60 * minutes,
         )
@@ -79,7 +77,6 @@ def run_many(
     *,
     jobs: int,
     on_epoch: OnEpoch,
-    scheduler: str = "",
     checkpoints: Path | None = None,
     deadline: float = math.inf,
 ) -> RunEnds:
@@ -98,10 +95,10 @@ def run_many(
         from fmnist_lib.execution.gpu import run_side_by_side
 
         yield from run_side_by_side(on_gpu, jobs=jobs, on_epoch=on_epoch, **given)
-    if scheduler or min(jobs, len(others)) > 1:
-        from fmnist_lib.execution.remote import run_on_workers  # nothing else needs Dask
+    if min(jobs, len(others)) > 1:
+        from fmnist_lib.execution.local import run_on_workers  # nothing else needs loky
 
-        yield from run_on_workers(others, jobs, scheduler, on_epoch, **given)
+        yield from run_on_workers(others, jobs, on_epoch, **given)
     else:
         for config in others:
             try:

@@ -18,7 +18,7 @@ from fmnist_lib.paths import ROOT
 from fmnist_lib.runs.config import DATA_SHA256
 from fmnist_lib.runs.record import Environment
 
-PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors", "distributed")
+PACKAGES = ("fmnist_lib", "torch", "torchvision", "numpy", "safetensors")
 TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
 RULES = ("claims", *(f"results/{name}.py" for name in ("statistics", "tables", "times")))
@@ -92,9 +92,9 @@ def cpu_name() -> str:
 def usable_cores() -> int:
     """Return how many cores this process may use: of the machine, and of its container's share."""
     try:
-        from dask.system import cpu_count
+        from loky import cpu_count
     except ImportError:
-        return 1  # without Dask there are no workers
+        return 1  # without loky there are no workers
     return cpu_count()
 
 

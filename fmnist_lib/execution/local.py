@@ -1,0 +1,120 @@
+"""Runs on worker processes, one core each."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+
+from loky import ProcessPoolExecutor
+from loky.backend import get_context
+from loky.process_executor import BrokenProcessPool
+
+from fmnist_lib.errors import FailedError
+from fmnist_lib.execution.here import OnEpoch, RunEnds
+from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.record import RunOutput
+from fmnist_lib.runs.run import run_experiment
+
+ENVIRONMENT = {
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")},
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",  # a larger model than the last one's is no leak
+}
+
+
+def run_on_workers(
+    configs: Sequence[RunConfig],
+    jobs: int,
+    on_epoch: OnEpoch,
+    *,
+    checkpoints: Path | None,
+    deadline: float,
+) -> RunEnds:
+    """Yield runs as they finish on `jobs` workers, which end with this process or the caller.
+
+    Raises `FailedError` where workers cannot be started, or one is killed.
+    """
+    context = get_context("loky")
+    try:
+        epochs, (alive, ours) = context.SimpleQueue(), context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(
+            min(jobs, len(configs)),
+            context=context,
+            initializer=start_worker,
+            initargs=(epochs, alive),
+            env=ENVIRONMENT,
+        )
+        with no_interrupt():  # which workers inherit: an interrupt is for this process alone
+            runs = {pool.submit(run_in_worker, c, checkpoints, deadline): c for c in configs}
+    except (OSError, RuntimeError, NotImplementedError) as error:
+        raise FailedError(
+            f"cannot start {jobs} worker processes ({error}); --jobs 1 trains without any"
+        ) from None
+    listener = threading.Thread(target=listen, args=(epochs, on_epoch), daemon=True)
+    listener.start()
+    try:
+        for future in as_completed(runs):
+            yield runs[future], end_of(future)
+        epochs.put(None)
+        listener.join()
+    finally:
+        pool.shutdown(kill_workers=True)
+        ours.close()
+
+
+def end_of(future: Future) -> RunOutput | Exception:
+    """Return what a run came to."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise FailedError(
+            "a worker process was killed, as happens where memory runs out; fewer --jobs take "
+            "less; finished runs are stored, and the same command goes on from here"
+        ) from None
+    except Exception as error:  # the caller decides whether the other runs go on
+        return error
+
+
+@contextmanager
+def no_interrupt() -> Iterator[None]:
+    """Let no interrupt in, which comes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def listen(epochs: SimpleQueue, on_epoch: OnEpoch) -> None:
+    """Pass on what workers tell of their epochs."""
+    while told := epochs.get():
+        on_epoch(*told)
+
+
+# --- in a worker ---
+
+
+def start_worker(epochs: SimpleQueue, alive: Connection) -> None:
+    """Make ready to tell of epochs, and to end with the process at the other end of `alive`."""
+    run_in_worker.epochs = epochs
+    threading.Thread(target=end_with, args=(alive,), daemon=True).start()
+
+
+def end_with(alive: Connection) -> None:
+    """Wait until the other end is closed, as its process's death does, and end."""
+    alive.poll(None)
+    os._exit(1)
+
+
+def run_in_worker(config: RunConfig, checkpoints: Path | None, deadline: float) -> RunOutput:
+    """Carry out a run and tell of its epochs."""
+    return run_experiment(
+        config,
+        on_epoch=lambda row: run_in_worker.epochs.put((config.name, row)),
+        checkpoints=checkpoints,
+        deadline=deadline,
+    )
