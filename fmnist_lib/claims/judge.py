@@ -26,10 +26,13 @@ def judge_all(
 ) -> pd.DataFrame:
     """Return what `judge` does, of runs by the paper's protocol; `timings` are those of C17.
 
-    The column `validated` has the outcome in runs whose epoch validation images chose.
+    `validated` has the outcome in runs whose epoch validation images chose; so have
+    `at_half_validated` and `at_twice_validated`.
     """
-    other = _judge_runs(validated, timings).outcome if validated else Outcome.UNTESTED
-    return _judge_runs(results, timings).assign(validated=other)
+    judged, names = _judge_runs(results, timings), ["at_half", "outcome", "at_twice"]
+    other = _judge_runs(validated, timings)[names] if validated else Outcome.UNTESTED
+    judged[["at_half_validated", "validated", "at_twice_validated"]] = other
+    return judged
 
 
 def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
@@ -42,11 +45,13 @@ def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
 def judge(
     ours: Tables, runs: pd.DataFrame | None, timings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return every claim: id, claim, where, in_paper, outcome, depends, margins, evidence.
+    """Return every claim: id, claim, where, in_paper, outcome, at_half, at_twice, depends, margins,
+    evidence.
 
     Text, but for `evidence`, a `Sentence`. `in_paper` is what the same rule says of the paper's own
-    tables; `depends` on what it may hang that a claim does not hold; `margins` the verdicts at half
-    and twice the margin, where one enters. `runs`, and `timings` for C17, as in `judge_experiment`.
+    tables; `at_half` and `at_twice` are the outcomes at half and twice the margin, the same where
+    none enters, and `margins` tells of them in words; `depends` is on what it may hang that a claim
+    does not hold. `runs`, and `timings` for C17, as in `judge_experiment`.
     """
     paper, rows = paper_tables(), []
     for number, claim in sorted(CLAIMS.items(), key=lambda item: int(item[0][1:])):
@@ -58,10 +63,12 @@ def judge(
             verdicts = judge_tables(claim, ours)
             in_paper, _, _ = _told(judge_tables(claim, paper))
         outcome, margins, evidence = _told(verdicts)
+        ends = [str(outcome_of(verdicts[at(verdicts)][0])) for at in (min, max)]
         depends = "" if outcome in (Outcome.HOLDS, Outcome.UNTESTED) else claim.depends
-        row = [number, claim.statement, claim.where, str(in_paper), str(outcome)]
+        row = [number, claim.statement, claim.where, str(in_paper), str(outcome), *ends]
         rows.append([*row, depends, margins, evidence])
-    columns = ["id", "claim", "where", "in_paper", "outcome", "depends", "margins", "evidence"]
+    columns = ["id", "claim", "where", "in_paper", "outcome", "at_half", "at_twice"]
+    columns += ["depends", "margins", "evidence"]
     return pd.DataFrame(rows, columns=columns)
 
 

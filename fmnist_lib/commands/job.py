@@ -67,6 +67,11 @@ class Job:
         return sorted({config.seed for config in self.shown})
 
 
+def finder(*stores: RunStore) -> plans.Find:
+    """Return what finds a run's record in the first store that has it."""
+    return lambda config: next(filter(None, (store.find(config) for store in stores)), None)
+
+
 def finish(place: Path, failures: Sequence[str]) -> int:
     """Print what failed and where the results lie; return the exit status."""
     for failure in failures:
@@ -79,11 +84,10 @@ def job_of(options: argparse.Namespace) -> Job:
     """Return what the command line asks for. Raises `UserError`, also where it cannot be had."""
     check_where(options)
     store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
-    evidence = (store, released_records(), study_records())
     chosen = ("families", "models", "seeds", "device", "precision")
     families = plans.plan_families(
         options.profile,
-        find=lambda config: next(filter(None, (place.find(config) for place in evidence)), None),
+        find=finder(store, released_records(), study_records()),
         **{name: getattr(options, name) for name in chosen},
     )
     for name in families.keys() & plans.CHOSEN:

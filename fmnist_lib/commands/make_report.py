@@ -12,7 +12,7 @@ import nbformat
 import yaml
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, finish, job_of, released_records
+from fmnist_lib.commands.job import Job, finder, finish, job_of, released_records
 from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
@@ -34,7 +34,7 @@ TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
 SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
 CITATION = paths.ROOT / "CITATION.cff"
 FOLDERS = ("tables", "figures", "models")
-CHAPTERS = dict(zip(("honest_accuracy",), IN_REPORT, strict=True))  # notebooks: what they show
+CHAPTERS = ("honest_accuracy", "best_small_nets", "discussion")  # notebooks of the study
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
 
@@ -197,14 +197,18 @@ def has_cost(job: Job, config: RunConfig) -> bool:
 
 
 def study_results(job: Job, *stores: RunStore) -> list[Results]:
-    """Return the results of each family that a chapter shows, from the store with the most runs."""
-    chosen = {"profile": "study"}
+    """Return the results of each family that a chapter shows.
+
+    From the store with the most runs, but from the job's where runs of the family are asked for.
+    """
+    chosen = {"profile": "study", "find": finder(*stores)}
     if job.profile == "smoke":
         chosen, stores = {"profile": "smoke", "models": ",".join(job.models)}, stores[:1]
-    found = []
-    for family in CHAPTERS.values():
+    asked, found = {config.name for config in job.configs}, []
+    for family in IN_REPORT:
         runs = [(recorded_family(store, family=family, **chosen), store) for store in stores]
-        configs, store = max(runs, key=lambda each: len(each[0]))
+        own = [each for each in runs[:1] if any(config.name in asked for config in each[0])]
+        configs, store = max(own or runs, key=lambda each: len(each[0]))
         if configs:
             rule = configs[0].rules[0].name
             found.append(load_results(store, configs, rule=rule, family=family))

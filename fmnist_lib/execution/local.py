@@ -81,12 +81,14 @@ def end_of(future: Future) -> RunOutput | Exception:
 
 @contextmanager
 def no_interrupt() -> Iterator[None]:
-    """Let no interrupt in, which comes afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let no interrupt in, which comes afterwards; on Windows nothing is held back."""
+    if held := hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def listen(epochs: SimpleQueue, on_epoch: OnEpoch) -> None:

@@ -112,7 +112,7 @@ def study(results: Results) -> SimpleNamespace:
     settings = ("learning_rate", "batch_size", "max_epochs")
     return SimpleNamespace(
         runs=Value(len(names), names),
-        seeds=Value(max(len(results.of(model)) for model in results.models), names),
+        seeds=Value(len({run.config.seed for run in results.runs}), names),
         hours=Value(seconds / 3600, names),
         first=min(ended),
         last=max(ended),

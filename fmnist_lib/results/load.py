@@ -47,7 +47,9 @@ class Results:
     def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
         keyed: dict[tuple[str, str], list[RunRecord]] = {}
         for run in self.runs:
-            keyed.setdefault((run.config.model, variant_of(run.config)), []).append(run)
+            chosen = self.family in plans.CHOSEN  # one recipe a model: how it is trained
+            variant = plans.PAPER if chosen else variant_of(run.config)
+            keyed.setdefault((run.config.model, variant), []).append(run)
         return keyed
 
     @property
@@ -144,19 +146,22 @@ def _newest_costs(results: Results) -> dict[str, CostRecord]:
 
 
 def _as_timed(config: RunConfig) -> RunConfig:
-    """A run as its model is timed: alone, and if it holds images out, as a processor does it."""
-    if config.protocol == "paper":
+    """A run as its model is timed: alone, by a processor unless it is of the paper's protocol."""
+    if config.protocol == "paper" and not config.epochs:
         return config
     kept = config.model_dump(include={"model", "train_images", "test_images", "max_epochs"})
     return RunConfig(**kept)
 
 
-def recorded_family(store: RunStore, profile: str, family: str, **chosen: str) -> list[RunConfig]:
+def recorded_family(
+    store: RunStore, profile: str, family: str, *, find: plans.Find | None = None, **chosen: str
+) -> list[RunConfig]:
     """Those runs of a family that the store has, all of the kind of device that trained the most.
 
-    Results of a GPU and of a processor are never mixed.
+    Results of a GPU and of a processor are never mixed. What `find` finds, else the store, tells
+    what a search has decided.
     """
-    there = set(store.names())
+    there, chosen = set(store.names()), {**chosen, "find": find or store.find}
     by_device = [
         [
             c

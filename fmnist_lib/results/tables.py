@@ -223,6 +223,30 @@ def honesty(results: Results) -> pd.DataFrame:
     return framed(rows).rename_axis("model")
 
 
+def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFrame:
+    """One row a model, as in `models_frame`, of runs by the recipe that a search chose.
+
+    `recipe_epochs`, `learning_rate` and `validation_accuracy` are those of the search's run;
+    `as_paper_seconds` is the total train time by the paper's protocol, `time_share` the recipe's
+    part of it.
+    """
+    models, rows = models_frame(results), {}
+    whole = models_frame(by_paper).total_train_seconds
+    for model, own in models.iterrows():
+        config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
+        (run,) = (r for r in search.runs if not r.config.differs(config, ignoring=apart))
+        total = whole.get(model, Value(nan))
+        rows[model] = {
+            **own,
+            "recipe_epochs": Value(config.epochs, run.name),
+            "learning_rate": Value(config.learning_rate, run.name),
+            "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
+            "as_paper_seconds": total,
+            "time_share": 100 * own.total_train_seconds / total,
+        }
+    return framed(rows).rename_axis("model")
+
+
 def over_models(values: pd.Series) -> Value:
     """The mean of a column over models, each counted once, with its 95 % interval over runs."""
     counts = [(v.std / len(values), len(v.parts)) for v in values if len(v.parts) > 1]

@@ -150,7 +150,7 @@ CHOSEN = {
     "quick": ("quick-search", True),  # the paper's accuracies in a fraction of time
 }
 
-IN_REPORT = ("split",)  # the families that a report shows beside the paper's protocol
+IN_REPORT = ("split", "quick-search", "quick")  # beside the runs of the paper's protocol
 
 ALL_FAMILIES = (
     *("paper", "split", "folds", "ablations", "augment", "recipe-search", "recipe"),
@@ -210,9 +210,13 @@ def plan_families(
 
 
 def in_small(name: str) -> Family:
-    """Return a family with one shortened run of each variant."""
-    settings = {**FAMILIES[name].settings, **SMOKE, "validation_images": 64}
-    return replace(FAMILIES[name], settings=settings, seeds="0", reduced={})
+    """Return a family with one shortened run of each variant; a search tries one recipe alone."""
+    if name in CHOSEN:
+        return replace(in_small(CHOSEN[name][0]), settings=SMOKE)
+    family = FAMILIES[name]
+    variants = family.variants[: len(MODELS)] if name.endswith("-search") else family.variants
+    settings = {**family.settings, **SMOKE, "validation_images": 64}
+    return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
 
 
 def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:

@@ -3,5 +3,5 @@
 
 from .classes import class_heat, confusion_multiples, images_grid, reliability
 from .compare import against_paper, effects, overview, pareto, patience_gains
-from .curves import all_curves, learning_curves, time_per_epoch
+from .curves import all_curves, learning_curves, recipe_search, time_per_epoch
 from .style import image_files

@@ -4,7 +4,7 @@ A thick line is the mean of a model's runs for as long as all of them go on, a d
 those still going; single runs are thin. The best epoch is that with the lowest test loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ _DASHES: Mapping[str, dict] = {"test": {}, "train": {"dashes": (4, 1.5)}}
 _FILLS = {"test": "white", "train": "#d0d0d0"}  # what fills the paper's marks
 _ONE_RUN = {"linewidth": 0.5, "alpha": 0.55}
 _STILL_GOING = {"linewidth": 1.1, "dashes": (1, 1.2)}
+_RATES: Sequence[dict] = ({"dashes": (4, 1.5), "markersize": 3}, {"markersize": 3})  # by rate
+_CHOSEN = {"marker": "o", "markersize": 9, "fillstyle": "none", "linestyle": "none"}
+_PAPER_LINE = {"linewidth": 0.9, "dashes": (1, 1.5)}
 _FIRST = 5  # epoch that counts for the range: what earlier ones reach would flatten all the rest
 
 
@@ -44,6 +47,32 @@ def learning_curves(epochs: pd.DataFrame, models: pd.DataFrame) -> Figure:
         axes.set(xlabel="Epoch", ylabel=_MEASURES[measure])
         _show_plateau(axes, epochs, models, measure)
     _explain(figure, models)
+    return figure
+
+
+@style.styled
+def recipe_search(tried: pd.DataFrame, models: pd.DataFrame) -> Figure:
+    """What every recipe of a search reached on validation images: a line a rate, a panel a model.
+
+    `tried` has one row a run: model, epochs, learning_rate, validation_accuracy; `models` is as
+    from `quickest`, whose recipes are ringed.
+    """
+    figure, panels = style.small_multiples(models.index, each=1.7, more=1.1)
+    rates = dict(zip(sorted(tried.learning_rate.unique()), _RATES, strict=False))
+    for axes, (model, row) in zip(panels, models.iterrows(), strict=True):
+        colour, own = style.LOOKS[model].colour, tried[tried.model == model].sort_values("epochs")
+        for rate, look in rates.items():
+            at = own[own.learning_rate == rate]
+            axes.plot(at.epochs, at.validation_accuracy, color=colour, marker="o", **look)
+        axes.plot(row.recipe_epochs, row.validation_accuracy, color=style.INK, **_CHOSEN)
+        axes.axhline(row.test_accuracy_paper, color=style.QUIET, **_PAPER_LINE)
+    panels[0].set_xticks(sorted(tried.epochs.unique()))
+    figure.supxlabel(heading("recipe_epochs"))
+    figure.supylabel(heading("validation_accuracy"))
+    ink = {"color": style.INK}
+    looks = {f"learning rate {rate:g}": [ink | look] for rate, look in rates.items()}
+    looks["chosen"], looks["the paper's test accuracy"] = [ink | _CHOSEN], [ink | _PAPER_LINE]
+    style.legend(figure, looks, ncols=4)
     return figure
 
 
