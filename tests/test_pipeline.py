@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report
 from fmnist_lib.commands.job import Job
-from fmnist_lib.commands.make_report import has_cost
+from fmnist_lib.commands.make_report import has_cost, timed_beside
 from fmnist_lib.commands.train import find_run, state_of
 from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution import here
@@ -32,6 +32,12 @@ def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **o
     stores = {name: RunStore(tmp_path / name) for name in ("store", "released", "study")}
     configs = plan(profile, models=models, seeds=seeds, precision=precision)
     return Job(profile=profile, configs=configs, output=tmp_path / "out", **stores, **options)
+
+
+def test_the_variant_of_a_claim_on_times_is_timed_with_its_model():
+    configs = plan("paper", models="mobilenet_lite,vit_tiny")
+    (variant,) = timed_beside(configs)
+    assert variant.differs(configs[0]) == {"model_options": ({"separable": False}, {})}
 
 
 # --- the whole way, with what takes long left out ---
@@ -83,7 +89,7 @@ def test_a_report_is_whole_and_timed_once(quick, tmp_path, capsys):
     out = tmp_path / "out"
     assert make(out) == 0
     assert capsys.readouterr().out.strip() == str(out / "index.html")
-    assert quick.executed == ["comparison", "honest_accuracy", "lenet5", "vit_tiny"]
+    assert quick.executed == ["comparison", *make_report.CHAPTERS, "lenet5", "vit_tiny"]
     assert quick.parameters["records"] == (out / "records").as_posix()
     assert (quick.parameters["seeds"], quick.parameters["profile"]) == ("0", "smoke")
     assert quick.timed == [("lenet5", 0), ("vit_tiny", 0)]
@@ -93,11 +99,11 @@ def test_a_report_is_whole_and_timed_once(quick, tmp_path, capsys):
         *("models/vit_tiny/README.md", "models/vit_tiny/weights.safetensors"),
     }
     assert set(json.loads(before["numbers.json"])["numbers"]) == {
-        *("comparison/x", "honest_accuracy/x", "lenet5/x", "vit_tiny/x")
+        f"{name}/x" for name in ("comparison", *make_report.CHAPTERS, "lenet5", "vit_tiny")
     }
     assert pd.read_csv(out / "tables" / "table1.csv").model.tolist() == ["lenet5", "vit_tiny"]
     runs = RunStore(out / "records").runs()
-    assert sorted(run.config.protocol for run in runs) == ["paper"] * 2 + ["split"] * 2
+    assert sorted(run.config.protocol for run in runs) == ["paper"] * 4 + ["split"] * 4
     assert len(RunStore(out / "records").costs()) == 2
     assert before["index.html"].startswith(b"From runs finished by ")
 

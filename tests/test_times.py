@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from made_up import make_cost, make_run, make_turn
 
-from fmnist_lib.results.times import quieter_half, times_of, timing
+from fmnist_lib.results.times import quieter_half, rounds, times_of, timing
+from fmnist_lib.runs.config import make_config
+from fmnist_lib.runs.cost import count_macs
 
 CONFIGS = {
     model: make_run(model, test_images=100).record.config for model in ("lenet5", "vit_tiny")
@@ -60,3 +62,20 @@ def test_how_the_measuring_went():
     assert found == {"turns": 4, "minutes": 1.5, "ruler_moved": 3, "busy_percent": 1.25}
     assert found["turns"].sources == ("costs/lenet5-cost", "costs/vit_tiny-cost")
     assert all(map(isnan, timing({"lenet5": cost()}).values()))
+
+
+def test_rounds_are_those_in_which_each_was_quiet_by_its_ruler():
+    plain = make_config(model="mobilenet_lite")
+    full = make_config(model="mobilenet_lite", model_options={"separable": False})
+    one = make_cost(plain, turns=[make_turn(3.0, 30.0), make_turn(9.0, 90.0), make_turn(4.0, 40.0)])
+    other = make_cost(
+        full, turns=[make_turn(6.0, 30.0), make_turn(8.0, 40.0), make_turn(9.0, 90.0)]
+    )
+    found = rounds([one, other])
+    assert found.variant.tolist() == ["paper"] * 2 + ["full convolutions"] * 2
+    assert found.seed.tolist() == [0, 2, 0, 1]
+    assert found.train_seconds.tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
+    macs = count_macs("mobilenet_lite", {"separable": False})
+    assert found.per_mac.tolist()[2:] == pytest.approx([0.2 / macs] * 2)
+    assert set(found.name) == {f"costs/{cost.name}" for cost in (one, other)}
+    assert rounds([]) is None

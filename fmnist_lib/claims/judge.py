@@ -15,6 +15,7 @@ from fmnist_lib.results import statistics, tables
 from fmnist_lib.results.columns import heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.statistics import Estimate
+from fmnist_lib.results.times import rounds
 from fmnist_lib.results.value import PRINTED, SETTINGS, Value, setting, sources_of
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
@@ -24,11 +25,15 @@ AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_
 def judge_all(
     results: Results, validated: Results | None = None, timings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return what `judge` does, of runs by the paper's protocol; `timings` are those of C17.
+    """Return what `judge` does, of runs by the paper's protocol.
 
+    `timings` are those of C17, by default of what was timed together with these models.
     `validated` has the outcome in runs whose epoch validation images chose; so have
     `at_half_validated` and `at_twice_validated`.
     """
+    if timings is None:
+        calls = {cost.environment.started for cost in results.costs.values()}
+        timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
     judged, names = _judge_runs(results, timings), ["at_half", "outcome", "at_twice"]
     other = _judge_runs(validated, timings)[names] if validated else Outcome.UNTESTED
     judged[["at_half_validated", "validated", "at_twice_validated"]] = other

@@ -27,7 +27,7 @@ from fmnist_lib.results.times import timing
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.cost import FOR_RELEASE, MINUTES, cost_name, measure_costs
 from fmnist_lib.runs.environment import git, usable_cores
-from fmnist_lib.runs.plans import IN_REPORT, plan
+from fmnist_lib.runs.plans import FULL_CONVOLUTIONS, IN_REPORT, plan
 from fmnist_lib.runs.store import RunStore
 
 TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
@@ -172,7 +172,7 @@ def measure_missing(job: Job, configs: Sequence[RunConfig]) -> None:
     # The runs of a profile all have the same images.
     data = load(train_images=missing[0].train_images, test_images=missing[0].test_images)
     costs = measure_costs(
-        missing,
+        [*missing, *timed_beside(missing)],
         data,
         minutes=minutes,
         on_minute=lambda passed: tell(f"{passed} of {minutes} min"),
@@ -185,6 +185,12 @@ def measure_missing(job: Job, configs: Sequence[RunConfig]) -> None:
             f"note: others took {busy:.0f} % of the machine while models were timed: their times "
             "are too high; with --force they are measured again"
         )
+
+
+def timed_beside(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the variant that a claim on times (C17) compares with its model, timed in turn."""
+    variant = FULL_CONVOLUTIONS
+    return [c.model_copy(update=variant.settings) for c in configs if c.model == variant.model]
 
 
 def has_cost(job: Job, config: RunConfig) -> bool:
@@ -224,7 +230,8 @@ def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> 
         fresh = RunStore(Path(made) / "records")
         for record, store in runs:
             store.copy(record, fresh)
-        own = [cost for config in timed if (cost := job.store.find_cost(cost_name(config)))]
+        names = map(cost_name, [*timed, *timed_beside(timed)])
+        own = [cost for name in names if (cost := job.store.find_cost(name))]
         for cost in own or job.released.costs() * bool(job.beside):
             fresh.write_cost(cost)
         files.write_files(job.output, "records", files.files_in(fresh.folder), keep=job.release)

@@ -19,6 +19,7 @@ from scipy import stats
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
+from fmnist_lib.paths import ROOT
 from fmnist_lib.results import statistics
 from fmnist_lib.results.columns import column
 from fmnist_lib.results.load import Results, names_of, over_runs, variant_of
@@ -34,6 +35,7 @@ METRICS += ["train_loss_eval", "train_accuracy_eval", "epochs"]
 GAPS = {"gap": "train_accuracy", "gap_eval": "train_accuracy_eval"}  # minus test accuracy
 LONG = ("test_accuracy", "best_epoch", "epochs", "test_loss")  # also at the longer patience
 SIZES = ("parameters", "macs", "checkpoint_bytes")
+THROUGHPUT = "benchmarks/throughput.csv"
 EQUAL = (0.15, 0.3, 0.6)  # points within which accuracies count as equal; the middle one decides
 
 _FILES = pd.read_csv(Path(__file__).with_name("files.csv"), index_col="file")
@@ -228,10 +230,11 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
 
     `recipe_epochs`, `learning_rate` and `validation_accuracy` are those of the search's run;
     `as_paper_seconds` is the total train time by the paper's protocol, `time_share` the recipe's
-    part of it.
+    part of it; `dataloader_seconds` is what its epochs take a loop of tutorials, as benchmarked.
     """
     models, rows = models_frame(results), {}
     whole = models_frame(by_paper).total_train_seconds
+    rates = pd.read_csv(ROOT / THROUGHPUT).query("way == 'dataloader'").set_index("model")
     for model, own in models.iterrows():
         config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
         (run,) = (r for r in search.runs if not r.config.differs(config, ignoring=apart))
@@ -242,6 +245,9 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
             "learning_rate": Value(config.learning_rate, run.name),
             "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
             "as_paper_seconds": total,
+            "dataloader_seconds": Value(
+                config.epochs * TRAIN_IMAGES / rates.images_per_second[model], run.name, THROUGHPUT
+            ),
             "time_share": 100 * own.total_train_seconds / total,
         }
     return framed(rows).rename_axis("model")

@@ -1,13 +1,15 @@
 """What the cost records say of time, alone on the machine. Not here: measuring (`runs.cost`)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import nan
 
 import numpy as np
 import pandas as pd
 
+from fmnist_lib.results.load import variant_of
 from fmnist_lib.results.value import Value
+from fmnist_lib.runs.cost import count_macs
 from fmnist_lib.runs.record import CostRecord
 
 RULERS = ["ruler_training", "ruler_testing"]
@@ -51,6 +53,25 @@ def quieter_half(cost: CostRecord) -> pd.DataFrame:
     turns[RULERS[0]], turns[RULERS[1]] = (before + between) / 2, (between + after) / 2
     quietest = turns[RULERS].max(axis=1).sort_values(kind="stable").index
     return turns.loc[quietest[: (len(turns) + 1) // 2]]
+
+
+def rounds(costs: Iterable[CostRecord]) -> pd.DataFrame | None:
+    """One row a turn of the quieter half, plain, of what was timed in turns together; None of none.
+
+    Columns: name, model, variant, seed (which turn it is), train_seconds as a multiple of the ruler
+    beside it, and per_mac, that over the multiply-accumulates of an image.
+    """
+    frames = []
+    for cost in (cost for cost in costs if cost.turns):
+        config, turns = cost.config, quieter_half(cost)
+        seconds = turns.train_seconds / turns[RULED["train_seconds"]]
+        labels = {"name": f"costs/{cost.name}", "model": config.model, "seed": turns.index}
+        measured = {
+            "train_seconds": seconds,
+            "per_mac": seconds / count_macs(cost.model, config.model_options),
+        }
+        frames.append(pd.DataFrame({**labels, "variant": variant_of(config), **measured}))
+    return pd.concat(frames, ignore_index=True) if frames else None
 
 
 def timing(costs: Mapping[str, CostRecord]) -> dict[str, Value]:

@@ -57,6 +57,8 @@ class Family:
     reduced: Chosen = field(default_factory=dict)  # fields of this class, on a processor
 
 
+FULL_CONVOLUTIONS = options("mobilenet_lite", "full convolutions", separable=False)  # timed too
+
 ABLATED = (
     options("resnet_mini", "widths 8-16-32", widths=[8, 16, 32]),
     options("resnet_mini", "widths 16-32-64", widths=[16, 32, 64]),  # as the paper's text has it
@@ -66,7 +68,7 @@ ABLATED = (
     options("densenet_tiny", "growth 4", growth_rate=4),
     options("densenet_tiny", "growth 12", growth_rate=12),
     options("densenet_tiny", "plain blocks", dense=False),
-    options("mobilenet_lite", "full convolutions", separable=False),
+    FULL_CONVOLUTIONS,
     options("mobilenet_lite", "stride", downsample="stride"),
     options("lenet5", "relu", activation="relu"),
     options("lenet5", "batch norm", batch_norm=True),
