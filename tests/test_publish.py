@@ -52,7 +52,7 @@ def test_the_readme_describes_each_column_and_its_code_runs(tmp_path, monkeypatc
                 assert {name, name.rpartition("_")[0]} & described, name
     write_to(tmp_path, files)
     monkeypatch.chdir(tmp_path)
-    (snippet,) = code_blocks(text)
+    snippet, _of_figures = code_blocks(text)
     exec(snippet, {})
     assert "92.5" in capsys.readouterr().out
 

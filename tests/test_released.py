@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 from command import command, files_of
+from matplotlib import pyplot
+from test_publish import code_blocks
 
 from fmnist_lib import paths
 from fmnist_lib.commands import make_report
@@ -38,6 +40,15 @@ def test_the_released_numbers_come_out_again(made, path):
     assert [*ours][: len([*theirs])] == [*theirs]  # more may stand behind
     kept = [name for name in theirs if not name.startswith(TIMED)]
     pd.testing.assert_frame_equal(ours[kept], theirs[kept], check_exact=True)
+
+
+def test_the_code_in_its_readme_draws_from_its_data(monkeypatch):
+    monkeypatch.chdir(RELEASED)
+    for block in code_blocks((RELEASED / "README.md").read_text("utf-8")):
+        exec(block, {})
+    drawn = [pyplot.figure(number).axes[0].has_data() for number in pyplot.get_fignums()]
+    pyplot.close("all")
+    assert drawn == [True] * 4
 
 
 @pytest.mark.parametrize(
