@@ -19,13 +19,16 @@ PIP := $(PY) -m pip --disable-pip-version-check install $(shell [ -t 2 ] || echo
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-gpu test-long smoke lab data lint check lock clean distclean moved
+.PHONY: help report quick test test-gpu test-long smoke lab data lint check lock clean distclean moved
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 report: data  ## train what is missing, write the report to build/paper/ (the main job)
 	@$(PY) run_all.py --profile paper $(ARGS)
+
+quick: data  ## the paper's accuracies from short recipes, and a report of them in build/quick/
+	@$(PY) run_all.py --profile quick $(ARGS)
 
 test: lint data  ## lint and test everything, the notebooks included
 	@$(ONE_THREAD) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)

@@ -193,20 +193,19 @@ def plan_families(
     """
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
-    if profile == "smoke":
-        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in IN_REPORT}
-        names = parse_names("families", families, IN_REPORT) if families else small
-        return {name: runs_of(small[name], seeds=seeds, **chosen) for name in names}
     if profile == "paper" and not families:
         return {"": runs_of(ONCE, seeds=seeds, **chosen)}
+    small: dict[str, Family] = {}
+    if profile == "smoke":
+        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in IN_REPORT}
     if profile == "quick":
         families, seeds = "quick", seeds or "0"
-    names = parse_names("families", families, ALL_FAMILIES)
-    if chosen.get("device") == "cuda" and not families.strip():
+    names = parse_names("families", families, [*small] or ALL_FAMILIES)
+    if "paper" in names and chosen.get("device") == "cuda" and not families.strip():
         names.remove("paper")
     found = {}
     for name in names:
-        family = FAMILIES[name] if name in FAMILIES else decided(name, find, **chosen)
+        family = small.get(name) or FAMILIES.get(name) or decided(name, find, **chosen)
         found[name] = runs_of(family, seeds="" if name.endswith("-search") else seeds, **chosen)
     return found
 
@@ -267,7 +266,7 @@ def parse_names(what: str, text: str, allowed: Collection[str]) -> list[str]:
     names = [name.strip() for name in text.split(",")] if text.strip() else allowed
     for name in names:
         if name not in allowed:
-            raise UserError(f"{what}: unknown {name!r}; allowed: {', '.join(allowed)}")
+            raise UserError(f"{what}: unknown {name!r}; allowed: {', '.join(filter(None, allowed))}")
     return [name for name in allowed if name in names]
 
 
