@@ -266,7 +266,8 @@ def parse_names(what: str, text: str, allowed: Collection[str]) -> list[str]:
     names = [name.strip() for name in text.split(",")] if text.strip() else allowed
     for name in names:
         if name not in allowed:
-            raise UserError(f"{what}: unknown {name!r}; allowed: {', '.join(filter(None, allowed))}")
+            known = ", ".join(filter(None, allowed))
+            raise UserError(f"{what}: unknown {name!r}; allowed: {known}")
     return [name for name in allowed if name in names]
 
 
