@@ -19,6 +19,7 @@ from fmnist_lib.results.times import rounds
 from fmnist_lib.results.value import PRINTED, SETTINGS, Value, setting, sources_of
 
 AGREEMENT_POINTS = 1.5  # within which accuracies agree: another setting may well make as much
+AT = ["at_half", "at_margin", "at_twice"]
 AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch")
 
 
@@ -28,16 +29,16 @@ def judge_all(
     """Return what `judge` does, of runs by the paper's protocol.
 
     `timings` are those of C17, by default of what was timed together with these models.
-    `validated` has the outcome in runs whose epoch validation images chose; so have
-    `at_half_validated` and `at_twice_validated`.
+    `validated`, and `…_validated` of the names in `AT`, have the outcomes in runs whose epoch
+    validation images chose.
     """
     if timings is None:
         calls = {cost.environment.started for cost in results.costs.values()}
         timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
-    judged, names = _judge_runs(results, timings), ["at_half", "outcome", "at_twice"]
-    other = _judge_runs(validated, timings)[names] if validated else Outcome.UNTESTED
-    judged[["at_half_validated", "validated", "at_twice_validated"]] = other
-    return judged
+    judged = _judge_runs(results, timings)
+    other = _judge_runs(validated, timings)[AT] if validated else Outcome.UNTESTED
+    judged[[f"{name}_validated" for name in AT]] = other
+    return judged.assign(validated=judged.at_margin_validated)
 
 
 def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
@@ -50,13 +51,12 @@ def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
 def judge(
     ours: Tables, runs: pd.DataFrame | None, timings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return every claim: id, claim, where, in_paper, outcome, at_half, at_twice, depends, margins,
-    evidence.
+    """Return every claim: id, claim, where, in_paper, outcome, `AT`, depends, margins, evidence.
 
     Text, but for `evidence`, a `Sentence`. `in_paper` is what the same rule says of the paper's own
-    tables; `at_half` and `at_twice` are the outcomes at half and twice the margin, the same where
-    none enters, and `margins` tells of them in words; `depends` is on what it may hang that a claim
-    does not hold. `runs`, and `timings` for C17, as in `judge_experiment`.
+    tables; those of `AT` are the outcomes at three margins, the same where none enters, and
+    `margins` tells of them in words; `depends` is on what it may hang that a claim does not hold.
+    `runs`, and `timings` for C17, as in `judge_experiment`.
     """
     paper, rows = paper_tables(), []
     for number, claim in sorted(CLAIMS.items(), key=lambda item: int(item[0][1:])):
@@ -69,10 +69,11 @@ def judge(
             in_paper, _, _ = _told(judge_tables(claim, paper))
         outcome, margins, evidence = _told(verdicts)
         ends = [str(outcome_of(verdicts[at(verdicts)][0])) for at in (min, max)]
+        at = ends[0], str(outcome), ends[1]
         depends = "" if outcome in (Outcome.HOLDS, Outcome.UNTESTED) else claim.depends
-        row = [number, claim.statement, claim.where, str(in_paper), str(outcome), *ends]
+        row = [number, claim.statement, claim.where, str(in_paper), str(outcome), *at]
         rows.append([*row, depends, margins, evidence])
-    columns = ["id", "claim", "where", "in_paper", "outcome", "at_half", "at_twice"]
+    columns = ["id", "claim", "where", "in_paper", "outcome", *AT]
     columns += ["depends", "margins", "evidence"]
     return pd.DataFrame(rows, columns=columns)
 
