@@ -27,7 +27,7 @@ help:  ## list the targets
 report: data  ## train what is missing, write the report to build/paper/ (the main job)
 	@$(PY) run_all.py --profile paper $(ARGS)
 
-quick: data  ## the paper's accuracies from short recipes, and a report of them in build/quick/
+quick: data  ## close to the paper's accuracies, from short recipes; a report in build/quick/
 	@$(PY) run_all.py --profile quick $(ARGS)
 
 test: lint data  ## lint and test everything, the notebooks included

@@ -230,11 +230,11 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
 
     `recipe_epochs`, `learning_rate` and `validation_accuracy` are those of the search's run;
     `as_paper_seconds` is the total train time by the paper's protocol, `time_share` the recipe's
-    part of it; `dataloader_seconds` is what its epochs take a loop of tutorials, as benchmarked.
+    part of it; `dataloader_ratio` is the benchmarks' of a tutorial's loop over ours.
     """
     models, rows = models_frame(results), {}
     whole = models_frame(by_paper).total_train_seconds
-    rates = pd.read_csv(ROOT / THROUGHPUT).query("way == 'dataloader'").set_index("model")
+    rates = pd.read_csv(ROOT / THROUGHPUT).query("way == 'ours_per_core'").set_index("model")
     for model, own in models.iterrows():
         config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
         (run,) = (r for r in search.runs if not r.config.differs(config, ignoring=apart))
@@ -245,9 +245,7 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
             "learning_rate": Value(config.learning_rate, run.name),
             "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
             "as_paper_seconds": total,
-            "dataloader_seconds": Value(
-                config.epochs * TRAIN_IMAGES / rates.images_per_second[model], run.name, THROUGHPUT
-            ),
+            "dataloader_ratio": Value(rates.ratio_to_dataloader[model], THROUGHPUT),
             "time_share": 100 * own.total_train_seconds / total,
         }
     return framed(rows).rename_axis("model")
