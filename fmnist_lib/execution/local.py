@@ -58,7 +58,7 @@ def run_on_workers(
     listener.start()
     try:
         for future in as_completed(runs):
-            yield runs[future], end_of(future)
+            yield runs.pop(future), end_of(future)
         epochs.put(None)
         listener.join()
     finally:
