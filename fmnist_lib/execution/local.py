@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -39,31 +39,30 @@ def run_on_workers(
     Raises `FailedError` where workers cannot be started, or one is killed.
     """
     context = get_context("loky")
-    try:
-        epochs, (alive, ours) = context.SimpleQueue(), context.Pipe(duplex=False)
-        pool = ProcessPoolExecutor(
-            min(jobs, len(configs)),
-            context=context,
-            initializer=start_worker,
-            initargs=(epochs, alive),
-            env=ENVIRONMENT,
-        )
-        with no_interrupt():  # which workers inherit: an interrupt is for this process alone
-            runs = {pool.submit(run_in_worker, c, checkpoints, deadline): c for c in configs}
-    except (OSError, RuntimeError, NotImplementedError) as error:
-        raise FailedError(
-            f"cannot start {jobs} worker processes ({error}); --jobs 1 trains without any"
-        ) from None
-    listener = threading.Thread(target=listen, args=(epochs, on_epoch), daemon=True)
-    listener.start()
-    try:
+    with ExitStack() as at_the_end:
+        try:
+            epochs, (alive, ours) = context.SimpleQueue(), context.Pipe(duplex=False)
+            at_the_end.callback(ours.close)
+            pool = ProcessPoolExecutor(
+                min(jobs, len(configs)),
+                context=context,
+                initializer=start_worker,
+                initargs=(epochs, alive),
+                env=ENVIRONMENT,
+            )
+            at_the_end.callback(pool.shutdown, kill_workers=True)
+            with no_interrupt():  # which workers inherit: an interrupt is for this process alone
+                runs = {pool.submit(run_in_worker, c, checkpoints, deadline): c for c in configs}
+        except (OSError, RuntimeError, NotImplementedError) as error:
+            raise FailedError(
+                f"cannot start {jobs} worker processes ({error}); --jobs 1 trains without any"
+            ) from None
+        listener = threading.Thread(target=listen, args=(epochs, on_epoch), daemon=True)
+        listener.start()
         for future in as_completed(runs):
             yield runs.pop(future), end_of(future)
         epochs.put(None)
         listener.join()
-    finally:
-        pool.shutdown(kill_workers=True)
-        ours.close()
 
 
 def end_of(future: Future) -> RunOutput | Exception:
