@@ -238,15 +238,16 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
     for model, own in models.iterrows():
         config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
         (run,) = (r for r in search.runs if not r.config.differs(config, ignoring=apart))
-        total = whole.get(model, Value(nan))
+        total, taken = whole.get(model, Value(nan)), own.total_train_seconds
         rows[model] = {
             **own,
             "recipe_epochs": Value(config.epochs, run.name),
             "learning_rate": Value(config.learning_rate, run.name),
             "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
+            "total_train_seconds": Value(taken, taken, low=taken.low, high=taken.high),
             "as_paper_seconds": total,
             "dataloader_ratio": Value(rates.ratio_to_dataloader[model], THROUGHPUT),
-            "time_share": 100 * own.total_train_seconds / total,
+            "time_share": 100 * taken / total,
         }
     return framed(rows).rename_axis("model")
 
