@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -127,6 +128,15 @@ def test_what_has_no_run_by_the_papers_protocol_is_shown_with_the_released_ones(
     records = RunStore(tmp_path / "out" / "records")
     assert records.names() == released.names()
     assert [cost.model for cost in records.costs()] == sorted(MODELS)
+
+
+def test_what_is_asked_for_is_trained_though_it_was_released(tmp_path):
+    asked, shown = plan("paper", models="lenet5,vit_tiny")
+    own = replace(job(tmp_path, "paper"), configs=[asked], beside=[shown])
+    for config in (asked, shown):
+        own.released.write(make_run(config.model))
+    assert find_run(own, asked) is None
+    assert find_run(own, shown)[1] is own.released
 
 
 @pytest.mark.parametrize("stage", ["execute_notebooks", "collect", "write_files", "write_report"])

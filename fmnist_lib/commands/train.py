@@ -36,7 +36,8 @@ def command(options: argparse.Namespace) -> int:
 
 def find_run(job: Job, config: RunConfig) -> Found | None:
     """Return a run where there is a record of it: here, else where released ones count too."""
-    stores = (job.store, job.released) if job.release or job.beside else (job.store,)
+    shared = job.release or config in job.beside
+    stores = (job.store, job.released) if shared else (job.store,)
     return next(((run, store) for store in stores if (run := store.find(config))), None)
 
 
