@@ -3,9 +3,11 @@
 import argparse
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 
 import nbformat
@@ -151,11 +153,13 @@ def check_release(job: Job) -> None:
 
 def complete_seeds(released: RunStore) -> list[RunConfig]:
     """Return the runs of those seeds of which there is every model."""
-    configs: list[RunConfig] = []
-    for seed in sorted({run.config.seed for run in released.runs()}):
-        runs = as_recorded(released, plan("paper", seeds=str(seed)))
-        configs += runs if all(map(released.find, runs)) else []
-    return configs
+    if not (seeds := {run.config.seed for run in released.runs()}):
+        return []
+    planned = as_recorded(released, plan("paper", seeds=",".join(map(str, seeds))))
+    there = [config for config in planned if released.find(config)]
+    models = Counter(config.seed for config in there)
+    whole = [config for config in there if models[config.seed] == len(MODELS)]
+    return sorted(whole, key=attrgetter("seed"))
 
 
 # --- times and records ---
