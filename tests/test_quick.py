@@ -3,8 +3,10 @@
 import pytest
 from made_up import make_cost, make_run, stored
 
+from fmnist_lib import paths
 from fmnist_lib.commands.job import Job, finder
 from fmnist_lib.commands.make_report import study_results
+from fmnist_lib.commands.notebook import open_results
 from fmnist_lib.report import figures
 from fmnist_lib.results import tables
 from fmnist_lib.runs.plans import plan
@@ -54,7 +56,7 @@ def test_the_figure_of_a_search_has_every_recipe_and_rings_the_chosen(found):
     assert drawn[:3] == [[[6, 77]], [[4, 75], [6, 77]], [[6, 77]]]  # two rates, and the ring
 
 
-def test_runs_asked_for_are_shown_though_others_are_more(tmp_path):
+def test_runs_asked_for_are_shown_though_others_are_more(tmp_path, monkeypatch):
     own, study = RunStore(tmp_path / "own"), RunStore(tmp_path / "study")
     for config in plan("study", families="quick-search", models="lenet5"):
         study.write(
@@ -75,3 +77,8 @@ def test_runs_asked_for_are_shown_though_others_are_more(tmp_path):
         assert len(shown["quick-search"].runs) == 8
         assert shown["quick"].models == ["lenet5"]
     assert finder(own, study)(asked[0]) == own.find(asked[0])
+    monkeypatch.setattr(paths, "RUNS", own.folder)  # which a notebook shows, as planned by a search
+    monkeypatch.setattr(paths, "STUDY", study.folder)
+    monkeypatch.setattr(paths, "REPORT", tmp_path)
+    opened = open_results(family="quick", rule="last")
+    assert [run.name for run in opened.runs] == [asked[0].name]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job
+from fmnist_lib.commands.job import Job, finder
 from fmnist_lib.commands.train import train_missing
 from fmnist_lib.errors import UserError
 from fmnist_lib.results.load import Results, as_recorded, load_results, recorded_family
@@ -54,12 +54,12 @@ def open_results(
         job = Job(profile, as_recorded(RunStore(paths.RUNS), wanted), paths.BUILD)
         with job.store.lock():
             train_missing(job)
-    shown = []
-    for origin, folder in folders.items():
-        store = RunStore(folder, read_only=True)
+    shown, stores = [], {name: RunStore(place, read_only=True) for name, place in folders.items()}
+    for origin, store in stores.items():
         if family:
             study = "study" if profile == "paper" else profile
-            configs = recorded_family(store, study, family, models=models)
+            find = finder(*stores.values())
+            configs = recorded_family(store, study, family, find=find, models=models)
         else:
             there = ",".join(map(str, sorted({run.config.seed for run in store.readable()})))
             configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))

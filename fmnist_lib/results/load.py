@@ -163,14 +163,9 @@ def recorded_family(
     """
     there, chosen = set(store.names()), {**chosen, "find": find or store.find}
     by_device = [
-        [
-            c
-            for c in plans.plan(profile, families=family, device=device, **chosen)
-            if c.name in there
-        ]
-        for device in ("cuda", "cpu")
+        plans.plan(profile, families=family, device=device, **chosen) for device in ("cuda", "cpu")
     ]
-    return max(by_device, key=len)
+    return max(([c for c in configs if c.name in there] for configs in by_device), key=len)
 
 
 def as_recorded(store: RunStore, configs: Iterable[RunConfig]) -> list[RunConfig]:
