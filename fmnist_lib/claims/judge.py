@@ -66,12 +66,11 @@ def judge(
             verdicts = judge_experiment(number, timings if timed else runs)
         else:
             verdicts = judge_tables(claim, ours)
-            in_paper, _, _ = _told(judge_tables(claim, paper))
-        outcome, margins, evidence = _told(verdicts)
-        ends = [str(outcome_of(verdicts[at(verdicts)][0])) for at in (min, max)]
-        at = ends[0], str(outcome), ends[1]
+            (_, in_paper, _), *_ = _told(judge_tables(claim, paper))
+        at, margins, evidence = _told(verdicts)
+        outcome = at[1]
         depends = "" if outcome in (Outcome.HOLDS, Outcome.UNTESTED) else claim.depends
-        row = [number, claim.statement, claim.where, str(in_paper), str(outcome), *at]
+        row = [number, claim.statement, claim.where, *map(str, (in_paper, outcome, *at))]
         rows.append([*row, depends, margins, evidence])
     columns = ["id", "claim", "where", "in_paper", "outcome", *AT]
     columns += ["depends", "margins", "evidence"]
@@ -90,13 +89,14 @@ def judge_tables(claim: Claim, m: Tables) -> dict[float, Verdict]:
     return verdicts if m.asked else {m.margin: verdicts[m.margin]}
 
 
-def _told(verdicts: dict[float, Verdict]) -> tuple[Outcome, str, Sentence]:
-    """Return what the middle margin decides, and in words what comes out at the others."""
-    outcomes = {margin: outcome_of(answer) for margin, (answer, _) in verdicts.items()}
-    decides = sorted(outcomes)[len(outcomes) // 2]
+def _told(verdicts: dict[float, Verdict]) -> tuple[list[Outcome], str, Sentence]:
+    """Return the outcomes at the margins of `AT`, the others in words, and the evidence."""
+    outcomes = {margin: outcome_of(answer) for margin, (answer, _) in sorted(verdicts.items())}
+    low, decides, high = ([*outcomes][at] for at in (0, len(outcomes) // 2, -1))
     others = [f"{o} at {margin:g}" for margin, o in outcomes.items() if o != outcomes[decides]]
-    same = f"same at {min(outcomes):g} and {max(outcomes):g}" if len(outcomes) > 1 else ""
-    return outcomes[decides], ", ".join(others) or same, verdicts[decides][1]
+    same = f"same at {low:g} and {high:g}" if len(outcomes) > 1 else ""
+    at = [outcomes[margin] for margin in (low, decides, high)]
+    return at, ", ".join(others) or same, verdicts[decides][1]
 
 
 def our_tables(results: Results) -> Tables:

@@ -66,11 +66,9 @@ def rounds(costs: Iterable[CostRecord]) -> pd.DataFrame | None:
         config, turns = cost.config, quieter_half(cost)
         seconds = turns.train_seconds / turns[RULED["train_seconds"]]
         labels = {"name": f"costs/{cost.name}", "model": config.model, "seed": turns.index}
-        measured = {
-            "train_seconds": seconds,
-            "per_mac": seconds / count_macs(cost.model, config.model_options),
-        }
-        frames.append(pd.DataFrame({**labels, "variant": variant_of(config), **measured}))
+        labels |= {"variant": variant_of(config), "train_seconds": seconds}
+        per_mac = seconds / count_macs(config.model, config.model_options)
+        frames.append(pd.DataFrame({**labels, "per_mac": per_mac}))
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
