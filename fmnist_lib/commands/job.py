@@ -90,10 +90,10 @@ def job_of(options: argparse.Namespace) -> Job:
         find=finder(store, released_records(), study_records()),
         **{name: getattr(options, name) for name in chosen},
     )
-    for name in families.keys() & plans.CHOSEN:
-        known = {config.model for config in families[name]}
-        if waiting := [m for m in plans.parse_models(options.models) if m not in known]:
-            search, _ = plans.CHOSEN[name]
+    for name in filter(None, families):
+        search, known = plans.FAMILIES[name].search, {config.model for config in families[name]}
+        waiting = [m for m in plans.parse_models(options.models) if m not in known]
+        if search and waiting:
             tell(f"{name}: {', '.join(waiting)} to be planned once {search} is whole")
     home = paths.REPORT if options.release else paths.BUILD / options.profile
     return Job(

@@ -47,7 +47,7 @@ class Results:
     def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
         keyed: dict[tuple[str, str], list[RunRecord]] = {}
         for run in self.runs:
-            chosen = self.family in plans.CHOSEN  # one recipe a model: how it is trained
+            chosen = plans.FAMILIES[self.family].search  # one recipe a model: how it is trained
             variant = plans.PAPER if chosen else variant_of(run.config)
             keyed.setdefault((run.config.model, variant), []).append(run)
         return keyed

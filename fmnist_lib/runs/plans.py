@@ -50,11 +50,13 @@ def all_models(name: str = PAPER, **settings: Any) -> tuple[Variant, ...]:  # no
 class Family:
     """Runs that answer one question: every variant with every seed (or fold)."""
 
-    variants: Sequence[Variant]
+    variants: Sequence[Variant] = ()
     settings: Chosen = field(default_factory=dict)
     seeds: str = "0-4"
     folds: Sequence[Chosen] = ({},)  # of each seed
     reduced: Chosen = field(default_factory=dict)  # fields of this class, on a processor
+    search: str = ""  # the family whose best settings of each model are the variants
+    quickest: bool = False  # not the best: the quickest that is as good as the paper's
 
 
 FULL_CONVOLUTIONS = options("mobilenet_lite", "full convolutions", separable=False)  # timed too
@@ -130,31 +132,24 @@ FAMILIES: Mapping[str, Family] = {
     "recipe-search": Family(
         RECIPES, SEARCH, seeds="100", reduced={"variants": RECIPES[: 3 * len(MODELS)]}
     ),
+    # What nets of these sizes can reach, on all training images; test images count once.
+    # 30 runs; reduced 18.
+    "recipe": Family(search="recipe-search", reduced={"seeds": "0-2"}),
     # How few epochs reach the paper's accuracy, on validation images.
     # 48 runs, 4 core hours or 8 min.
     "quick-search": Family(QUICK, SEARCH, seeds="100"),
+    # The paper's accuracies in a fraction of time, likewise. 30 runs; reduced 18.
+    "quick": Family(search="quick-search", quickest=True, reduced={"seeds": "0-2"}),
     # Whether the order of the models hangs on Adam at 1e-3 with batches of 64.
     # 90 runs, 70 core hours or 50 min; reduced 12, rates alone.
     "sensitivity": Family(VARIED, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
 }
+"""In the order in which they are trained."""
 
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
 """In percent, Table 1 of the paper."""
 
-# Families whose settings a search decides: its name, and whether the quickest run that is as good
-# as the paper's is chosen. 30 runs each on all training images, reduced 18; test images count once.
-CHOSEN = {
-    "recipe": ("recipe-search", False),  # what nets of these sizes can reach
-    "quick": ("quick-search", True),  # the paper's accuracies in a fraction of time
-}
-
 IN_REPORT = ("split", "quick-search", "quick")  # beside the runs of the paper's protocol
-
-ALL_FAMILIES = (
-    *("paper", "split", "folds", "ablations", "augment", "recipe-search", "recipe"),
-    *("quick-search", "quick", "sensitivity"),
-)
-"""All families, in the order in which they are trained."""
 
 ONCE = Family(all_models(), seeds="0")  # one run a model, by the paper's protocol
 PROFILES = ("smoke", "paper", "quick", "study")
@@ -189,28 +184,30 @@ def plan_families(
     """
     if profile not in PROFILES:
         raise UserError(f"profile: unknown {profile!r}; allowed: {', '.join(PROFILES)}")
+    known = FAMILIES
     if profile == "paper" and not families:
-        return {"": runs_of(ONCE, seeds=seeds, **chosen)}
-    small: dict[str, Family] = {}
-    if profile == "smoke":
-        small = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in IN_REPORT}
-    if profile == "quick":
+        known = {"": ONCE}
+    elif profile == "smoke":
+        known = {"": replace(ONCE, settings=SMOKE)} | {name: in_small(name) for name in IN_REPORT}
+    elif profile == "quick":
         families, seeds = "quick", seeds or "0"
-    names = parse_names("families", families, [*small] or ALL_FAMILIES)
+    names = parse_names("families", families, known)
     if "paper" in names and chosen.get("device") == "cuda" and not families.strip():
         names.remove("paper")
     found = {}
     for name in names:
-        family = small.get(name) or FAMILIES.get(name) or decided(name, find, **chosen)
+        family = known[name]
+        if family.search:
+            family = replace(family, variants=decided(family, find, **chosen))
         found[name] = runs_of(family, seeds="" if name.endswith("-search") else seeds, **chosen)
     return found
 
 
 def in_small(name: str) -> Family:
     """Return a family with one shortened run of each variant; a search tries one recipe alone."""
-    if name in CHOSEN:
-        return replace(in_small(CHOSEN[name][0]), settings=SMOKE)
     family = FAMILIES[name]
+    if family.search:
+        return replace(in_small(family.search), settings=SMOKE)
     variants = family.variants[: len(MODELS)] if name.endswith("-search") else family.variants
     settings = {**family.settings, **SMOKE, "validation_images": 64}
     return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
@@ -232,18 +229,17 @@ def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) ->
     ]
 
 
-def decided(name: str, find: Find, *, models: str = "", **how: str) -> Family:
-    """Return a family with the settings that its search found best for each of the models."""
-    search, quickest = CHOSEN[name]
-    variants = []
+def decided(family: Family, find: Find, *, models: str = "", **how: str) -> list[Variant]:
+    """Return the variants that a family's search found best, of each of the models."""
+    search, variants = FAMILIES[family.search], []
     for model in parse_models(models):
-        tried = [find(config) for config in runs_of(FAMILIES[search], models=model, **how)]
+        tried = [find(config) for config in runs_of(search, models=model, **how)]
         if all(tried):  # the search is whole
-            best = best_of(tried, quickest=quickest).config
+            best = best_of(tried, quickest=family.quickest).config
             apart = {"model", "seed", "stops", *SEARCH, *how}
             settings = best.model_dump(exclude_defaults=True, exclude=apart)
             variants.append(Variant(model, settings=settings))
-    return Family(variants, reduced={"seeds": "0-2"})
+    return variants
 
 
 def best_of(records: Sequence[RunRecord], *, quickest: bool) -> RunRecord:
