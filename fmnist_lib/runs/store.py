@@ -81,12 +81,12 @@ class RunStore:
 
     def write(self, output: RunOutput) -> None:
         """Store a run, in place of an earlier one; raise `FailedError` where the disk refuses."""
-        record = output.record
-        files = {
-            (path := self.path_of(record, kind, rule)).name: packed(path, arrays)
-            for kind in ("predictions", "weights")
-            for rule, arrays in getattr(output, kind).items()
-        }
+        record, files = output.record, {}
+        for kind in ("predictions", "weights"):
+            for rule, arrays in getattr(output, kind).items():
+                path, content = self.path_of(record, kind, rule), records.encode_arrays(arrays)
+                # Predictions take a third of the space compressed.
+                files[path.name] = lzma.compress(content) if path.suffix == ".xz" else content
         with self._told_plainly(FailedError):
             self._put(record.name, {**files, "record.json": records.encode(record)})
 
@@ -193,9 +193,9 @@ class RunStore:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
         return [self.read(name) for name in self.names()]
 
-    def readable(self, part: str = "") -> Iterator[RunRecord]:
-        """Yield the runs with this part in their names; of damaged ones `find` tells."""
-        for name in (name for name in self.names() if part in name):
+    def readable(self) -> Iterator[RunRecord]:
+        """Yield all runs but damaged ones, of which `find` tells."""
+        for name in self.names():
             with suppress(DamagedRecordError):
                 yield self.read(name)
 
@@ -208,12 +208,6 @@ class RunStore:
         """Copy a run into another store, without its weights."""
         predictions = {rule: self.predictions(record, rule) for rule in record.stops}
         other.write(RunOutput(record, predictions, {}))
-
-
-def packed(path: Path, arrays: Arrays) -> bytes:
-    """Return the content of a file of arrays; predictions take a third of the space compressed."""
-    content = records.encode_arrays(arrays)
-    return lzma.compress(content) if path.suffix == ".xz" else content
 
 
 def read_arrays(path: Path, expected: str) -> Arrays:
