@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import FailedError
@@ -21,8 +20,7 @@ from fmnist_lib.training.stopping import Row
 OnEpoch = Callable[[str, Row], None]
 """Called with a run's name and the metrics of an epoch it has finished."""
 
-RunEnd = RunOutput | Exception
-RunEnds = Iterator[tuple[RunConfig, RunEnd]]
+RunEnds = Iterator[tuple[RunConfig, RunOutput | Exception]]
 
 JOBS_ON_GPU = 24  # runs side by side; 16 to 32 are about equally fast (`benchmarks/README.md`)
 
@@ -77,18 +75,16 @@ def run_many(
     *,
     jobs: int,
     on_epoch: OnEpoch,
-    checkpoints: Path | None = None,
-    deadline: float = math.inf,
+    **given: object,
 ) -> RunEnds:
     """Yield each run with its output, or with the error that ended it, as they finish.
 
-    Started in this order. The results depend neither on `jobs` nor on where the runs happen.
-    Raises `FailedError`, `UserError`.
+    Started in this order; `given` is what `run_steps` takes besides. The results depend neither on
+    `jobs` nor on where the runs happen. Raises `FailedError`, `UserError`.
     """
     if not configs:
         return
     ensure_data()  # once, before several workers ask for it
-    given = {"checkpoints": checkpoints, "deadline": deadline}
     on_gpu = [config for config in configs if config.device == "cuda"]
     others = [config for config in configs if config.device != "cuda"]
     if on_gpu:
@@ -98,7 +94,7 @@ def run_many(
     if min(jobs, len(others)) > 1:
         from fmnist_lib.execution.local import run_on_workers  # nothing else needs loky
 
-        yield from run_on_workers(others, jobs, on_epoch, **given)
+        yield from run_on_workers(others, jobs=jobs, on_epoch=on_epoch, **given)
     else:
         for config in others:
             try:

@@ -4,11 +4,10 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import as_completed
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
-from pathlib import Path
 
 from loky import ProcessPoolExecutor
 from loky.backend import get_context
@@ -27,14 +26,9 @@ ENVIRONMENT = {
 
 
 def run_on_workers(
-    configs: Sequence[RunConfig],
-    jobs: int,
-    on_epoch: OnEpoch,
-    *,
-    checkpoints: Path | None,
-    deadline: float,
+    configs: Sequence[RunConfig], *, jobs: int, on_epoch: OnEpoch, **given: object
 ) -> RunEnds:
-    """Yield runs as they finish on `jobs` workers, which end with this process or the caller.
+    """Do what `run_many` does on `jobs` workers, which end with this process or the caller.
 
     Raises `FailedError` where workers cannot be started, or one is killed.
     """
@@ -52,7 +46,7 @@ def run_on_workers(
             )
             at_the_end.callback(pool.shutdown, kill_workers=True)
             with no_interrupt():  # which workers inherit: an interrupt is for this process alone
-                runs = {pool.submit(run_in_worker, c, checkpoints, deadline): c for c in configs}
+                runs = {pool.submit(run_in_worker, c, **given): c for c in configs}
         except (OSError, RuntimeError, NotImplementedError) as error:
             raise FailedError(
                 f"cannot start {jobs} worker processes ({error}); --jobs 1 trains without any"
@@ -60,22 +54,15 @@ def run_on_workers(
         listener = threading.Thread(target=listen, args=(epochs, on_epoch), daemon=True)
         listener.start()
         for future in as_completed(runs):
-            yield runs.pop(future), end_of(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise FailedError(
+                    "a worker process was killed, as happens where memory runs out; fewer --jobs "
+                    "take less; finished runs are stored, and the same command goes on from here"
+                )
+            yield runs.pop(future), error or future.result()
         epochs.put(None)
         listener.join()
-
-
-def end_of(future: Future) -> RunOutput | Exception:
-    """Return what a run came to."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise FailedError(
-            "a worker process was killed, as happens where memory runs out; fewer --jobs take "
-            "less; finished runs are stored, and the same command goes on from here"
-        ) from None
-    except Exception as error:  # the caller decides whether the other runs go on
-        return error
 
 
 @contextmanager
@@ -111,11 +98,8 @@ def end_with(alive: Connection) -> None:
     os._exit(1)
 
 
-def run_in_worker(config: RunConfig, checkpoints: Path | None, deadline: float) -> RunOutput:
+def run_in_worker(config: RunConfig, **given: object) -> RunOutput:
     """Carry out a run and tell of its epochs."""
     return run_experiment(
-        config,
-        on_epoch=lambda row: run_in_worker.epochs.put((config.name, row)),
-        checkpoints=checkpoints,
-        deadline=deadline,
+        config, on_epoch=lambda row: run_in_worker.epochs.put((config.name, row)), **given
     )

@@ -247,7 +247,7 @@ def disagreements(record: RunRecord, predictions: Mapping[str, Arrays]) -> list[
     return [
         f"{field}: is {reprlib.repr(value)}, but {reprlib.repr(follows)} follows from the rest"
         for field, value, follows in facts
-        if value != follows and not (value is None and ".validation_" in field)  # once not kept
+        if value != follows
     ]
 
 
