@@ -42,40 +42,32 @@ def train_and_store(
     """
     failures: dict[str, str] = {}
     unfinished: list[str] = []
-    checkpoints = store.folder / "checkpoints"
-    with Progress(configs) as progress:
-        ends = run_many(
-            configs,
-            jobs=jobs,
-            on_epoch=progress.epoch,
-            checkpoints=checkpoints,
-            deadline=time.monotonic() + 60 * minutes,
-        )
-        with closing(ends):
-            for config, end in ends:
-                if isinstance(end, OutOfTimeError):
-                    unfinished.append(config.name)
-                elif isinstance(end, Exception):
-                    fault = f"{type(end).__name__}: {' '.join(str(end).split())}"
-                    failures[config.name] = fault
-                    if not keep_going:
-                        raise FailedError(f"{config.name}: {fault}")
-                    progress.end(config.name, f"failed: {fault}")
-                else:
-                    store.write(end)
-                    Checkpoint(checkpoints, config).remove()
-                    best = next(iter(end.record.stops.values()))
-                    when = f"epoch {best.best_epoch} of {best.epochs}"
-                    progress.end(config.name, f"test {best.test_accuracy:.2f} % at {when}")
+    checkpoints, deadline = store.folder / "checkpoints", time.monotonic() + 60 * minutes
+    given = {"checkpoints": checkpoints, "deadline": deadline}
+    with (
+        Progress(configs) as progress,
+        closing(run_many(configs, jobs=jobs, on_epoch=progress.epoch, **given)) as ends,
+    ):
+        for config, end in ends:
+            if isinstance(end, OutOfTimeError):
+                unfinished.append(config.name)
+            elif isinstance(end, Exception):
+                fault = f"{type(end).__name__}: {' '.join(str(end).split())}"
+                failures[config.name] = fault
+                if not keep_going:
+                    raise FailedError(f"{config.name}: {fault}")
+                progress.end(config.name, f"failed: {fault}")
+            else:
+                store.write(end)
+                Checkpoint(checkpoints, config).remove()
+                best = next(iter(end.record.stops.values()))
+                when = f"epoch {best.best_epoch} of {best.epochs}"
+                progress.end(config.name, f"test {best.test_accuracy:.2f} % at {when}")
     return failures, unfinished
 
 
 def run_many(
-    configs: Sequence[RunConfig],
-    *,
-    jobs: int,
-    on_epoch: OnEpoch,
-    **given: object,
+    configs: Sequence[RunConfig], *, jobs: int, on_epoch: OnEpoch, **given: object
 ) -> RunEnds:
     """Yield each run with its output, or with the error that ended it, as they finish.
 

@@ -13,7 +13,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.runs.config import MAX_SEED, RunConfig, Stop, make_config
 from fmnist_lib.runs.record import RunRecord
 
-Chosen = Mapping[str, Any]
+Chosen = dict[str, Any]
 
 PATIENT = {"stops": (Stop(), Stop(patience=20))}
 ON_VALIDATION = Stop(monitor="validation_loss"), Stop(monitor="validation_loss", patience=20)
@@ -157,10 +157,7 @@ Find = Callable[[RunConfig], RunRecord | None]  # the record of a run, if there 
 
 
 def plan(profile: str, **chosen: Any) -> list[RunConfig]:  # noqa: ANN401
-    """Return what `plan_families` does, in one list; of `smoke` its runs of the paper's protocol.
-
-    Takes what that takes, and raises as it does.
-    """
+    """Return the runs of `plan_families` in one list; of `smoke` those of the paper's protocol."""
     found = plan_families(profile, **chosen)
     return found.get("") or [config for configs in found.values() for config in configs]
 
@@ -218,9 +215,7 @@ def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) ->
     if how.get("device") != "cuda":
         family = replace(family, **family.reduced)
     return [
-        make_config(
-            model=model, seed=seed, **{**family.settings, **variant.settings, **fold, **how}
-        )
+        make_config(model=model, seed=seed, **family.settings | variant.settings | fold | how)
         for model in parse_models(models)
         for variant in family.variants
         if variant.model == model
