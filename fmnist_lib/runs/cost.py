@@ -44,7 +44,7 @@ def measure_costs(
     configs: Sequence[RunConfig],
     data: Dataset,
     *,
-    minutes: float = MINUTES,
+    minutes: float,
     on_minute: Callable[[int], None] = lambda passed: None,
 ) -> list[CostRecord]:
     """Time training, inference and single images of models on one thread, for so many minutes.
