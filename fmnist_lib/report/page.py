@@ -135,18 +135,16 @@ def why_no_pdf() -> str:
 def _gather_code(page: BeautifulSoup) -> None:
     """Put the code of each section into one fold at its end."""
     fold = None
-    for element in page.main.find_all([*HEADINGS, "div"]):
-        kinds = element.get("class", ())
-        if element.name in HEADINGS:
+    for cell in page.main.select(".cell"):
+        if cell.find(HEADINGS):
             fold = None
-        elif "code" in kinds:
+        for code in cell.select(".code"):
             if fold is None:
                 fold = page.new_tag("details", attrs={"class": "listing"})
                 fold.append(page.new_tag("summary", string="Show code"))
-                element.find_parent(class_="cell").append(fold)
-            fold.append(element)
-        elif fold and "cell" in kinds and not element.find(HEADINGS):
-            element.append(fold)
+            fold.append(code)
+        if fold:
+            cell.append(fold)
 
 
 def _offer(page: BeautifulSoup, figure: Tag) -> None:
