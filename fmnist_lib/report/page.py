@@ -115,8 +115,8 @@ def render_pdf(html: str) -> bytes:
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
-    fonts, faces = FontConfiguration(), (TEMPLATES / "fonts.css").read_text(encoding="utf-8")
-    sheet = CSS(string=faces, base_url=f"{FONTS.as_uri()}/", font_config=fonts)
+    fonts, place = FontConfiguration(), f"{FONTS.as_uri()}/"
+    sheet = CSS(filename=TEMPLATES / "fonts.css", base_url=place, font_config=fonts)
     document = HTML(string=html, url_fetcher=URLFetcher(allowed_protocols={"data"}))
     return document.write_pdf(stylesheets=[sheet], font_config=fonts, pdf_variant="pdf/ua-1")
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
+from fmnist_lib.report.figures.compare import COSTS
 from fmnist_lib.report.show import say, show_figure, show_table
 from fmnist_lib.results import classes, tables, times
 from fmnist_lib.results.load import Results, names_of
@@ -17,7 +18,6 @@ from fmnist_lib.results.statistics import rank_correlation
 from fmnist_lib.results.value import Value, setting
 from fmnist_lib.runs.environment import RULES, digest_of_code
 
-COSTS = ["parameters", "macs", "train_seconds"]
 MISTAKES = 6  # kinds of mistake that a model's section shows
 
 
