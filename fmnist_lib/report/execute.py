@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 import nbformat
 import psutil
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -30,16 +29,6 @@ import os, fmnist_lib
 if not os.path.samefile(fmnist_lib.__path__[0], {str(paths.ROOT / "fmnist_lib")!r}):
     raise ImportError("the kernel has another fmnist_lib: " + fmnist_lib.__path__[0])
 """  # executed with a notebook's first code, and not kept
-
-
-class OwnKernelManager(AsyncKernelManager):
-    """Starts a kernel of this interpreter, whatever other kernels are named as it is."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """How the kernel is started."""
-        command = [sys.executable, "-m", KERNEL, "-f", "{connection_file}"]
-        return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
 def execute_notebooks(
@@ -94,11 +83,12 @@ def execute_one(
     code[0].source = CHECK + code[0].source
     client = NotebookClient(
         book,
-        kernel_manager_class=OwnKernelManager,
         extra_arguments=[*KERNEL_OPTIONS, f"--ipython-dir={ipython_folder}"],
         resources={"metadata": {"path": paths.ROOT}},
         record_timing=False,
     )
+    # A kernel of this interpreter, whatever other kernels are named as it is.
+    client.km = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     error = ""
     try:
         asyncio.run(client.async_execute())

@@ -115,8 +115,8 @@ def render_pdf(html: str) -> bytes:
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
-    fonts, faces = FontConfiguration(), (TEMPLATES / "fonts.css").read_text(encoding="utf-8")
-    sheet = CSS(string=faces, base_url=f"{FONTS.as_uri()}/", font_config=fonts)
+    fonts, place = FontConfiguration(), f"{FONTS.as_uri()}/"
+    sheet = CSS(filename=TEMPLATES / "fonts.css", base_url=place, font_config=fonts)
     document = HTML(string=html, url_fetcher=URLFetcher(allowed_protocols={"data"}))
     return document.write_pdf(stylesheets=[sheet], font_config=fonts, pdf_variant="pdf/ua-1")
 
@@ -135,18 +135,16 @@ def why_no_pdf() -> str:
 def _gather_code(page: BeautifulSoup) -> None:
     """Put the code of each section into one fold at its end."""
     fold = None
-    for element in page.main.find_all([*HEADINGS, "div"]):
-        kinds = element.get("class", ())
-        if element.name in HEADINGS:
+    for cell in page.main.select(".cell"):
+        if cell.find(HEADINGS):
             fold = None
-        elif "code" in kinds:
+        for code in cell.select(".code"):
             if fold is None:
                 fold = page.new_tag("details", attrs={"class": "listing"})
                 fold.append(page.new_tag("summary", string="Show code"))
-                element.find_parent(class_="cell").append(fold)
-            fold.append(element)
-        elif fold and "cell" in kinds and not element.find(HEADINGS):
-            element.append(fold)
+            fold.append(code)
+        if fold:
+            cell.append(fold)
 
 
 def _offer(page: BeautifulSoup, figure: Tag) -> None:

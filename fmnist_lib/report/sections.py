@@ -10,6 +10,7 @@ import pandas as pd
 
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
+from fmnist_lib.report.figures.compare import COSTS
 from fmnist_lib.report.show import say, show_figure, show_table
 from fmnist_lib.results import classes, tables, times
 from fmnist_lib.results.load import Results, names_of
@@ -17,7 +18,6 @@ from fmnist_lib.results.statistics import rank_correlation
 from fmnist_lib.results.value import Value, setting
 from fmnist_lib.runs.environment import RULES, digest_of_code
 
-COSTS = ["parameters", "macs", "train_seconds"]
 MISTAKES = 6  # kinds of mistake that a model's section shows
 
 
@@ -126,9 +126,7 @@ def study(results: Results) -> SimpleNamespace:
 
 def everyone(models: pd.DataFrame) -> dict[str, SimpleNamespace]:
     """Each of the six by name, for sentences; one without runs here has nothing but dashes."""
-    known = tables.namespace(models)
-    nothing = dict.fromkeys(models.columns, Value(np.nan))
-    return {name: known.get(name) or SimpleNamespace(**nothing, name=name) for name in MODELS}
+    return tables.namespace(models.reindex([*MODELS], fill_value=Value(np.nan)))
 
 
 def measuring(results: Results) -> SimpleNamespace:
@@ -177,13 +175,13 @@ def on_every_front(models: pd.DataFrame) -> list[str]:
     return titles
 
 
-def extremes(scores: pd.DataFrame) -> tuple[SimpleNamespace, SimpleNamespace]:
+def extremes(scores: pd.DataFrame) -> list[SimpleNamespace]:
     """The classes with the lowest and the highest mean F1: each one's title, range over models.
 
     `always`: whether that is the hardest class for every model.
     """
     f1 = scores.pivot(index="model", columns="class", values="f1").astype(float)
-    found = [
+    return [
         SimpleNamespace(
             title=name,
             low=Value(f1[name].min(), *scores.f1),
@@ -192,4 +190,3 @@ def extremes(scores: pd.DataFrame) -> tuple[SimpleNamespace, SimpleNamespace]:
         )
         for name in (f1.mean().idxmin(), f1.mean().idxmax())
     ]
-    return found[0], found[1]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from fmnist_lib.report.figures import style
 from fmnist_lib.results.columns import heading
 
-_COSTS = ("parameters", "macs", "train_seconds")
+COSTS = ["parameters", "macs", "train_seconds"]
 _ASIDE = 0.035  # of an axis: how far right the paper's point is where its cost is the same as ours
 _FRONT = {"color": "#808080", "linewidth": 1, "label": "_front"}
 _FRONTS = {"our Pareto front": (5, 2), "the paper's Pareto front": (1, 1.5)}  # dashes
@@ -35,8 +35,8 @@ def overview(models: pd.DataFrame) -> Figure:
 def pareto(models: pd.DataFrame) -> Figure:
     """Test accuracy against three costs, with the best that is to be had up to each cost."""
     figure = style.blank(3.4)
-    panels = figure.subplots(1, len(_COSTS), sharey=True)
-    for axes, cost in zip(panels, _COSTS, strict=True):
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    for axes, cost in zip(panels, COSTS, strict=True):
         both = _draw_points(axes, models, cost)
         for points, dashes in zip(both, _FRONTS.values(), strict=True):
             points = points[np.lexsort((-points[:, 1], points[:, 0]))]

@@ -37,12 +37,10 @@ for (const code of document.querySelectorAll(".highlight pre")) {
 
 // --- Tables: a click on a heading sorts up and down; claims are filtered by verdict. ---
 
-/** What a cell is sorted by: its first number, or its words; null, which comes last, for neither. */
+/** What a cell is sorted by: the number it begins with, or its words; NaN comes last. */
 function keyOf(cell, numeric) {
-  const text = cell.textContent.replaceAll("−", "-").replaceAll(",", "").trim();
-  if (!numeric) return text === "–" ? null : text;
-  const number = text.match(/[-+]?\d+(\.\d+)?(e[-+]?\d+)?/i);
-  return number && Number(number[0]);
+  const text = cell.textContent.replaceAll("−", "-").replaceAll(/[,<]/g, "").trim();
+  return numeric || text === "–" ? parseFloat(text) : text;
 }
 
 function sort(heading, body) {
@@ -52,7 +50,7 @@ function sort(heading, body) {
   const key = (row) => keyOf(row.cells[heading.cellIndex], heading.classList.contains("numeric"));
   body.append(...[...body.rows].sort((one, other) => {
     const [first, second] = [key(one), key(other)];
-    if (first === null || second === null) return (first === null) - (second === null);
+    if (Number.isNaN(first) || Number.isNaN(second)) return Number.isNaN(first) - Number.isNaN(second);
     return (up ? 1 : -1) * (typeof first === "number" ? first - second : first.localeCompare(second, "en", { numeric: true }));
   }));
 }
