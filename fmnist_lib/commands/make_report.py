@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, finder, finish, job_of, released_records
+from fmnist_lib.commands.job import Job, finder, finish, job_of, released_records, study_records
 from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
@@ -63,7 +63,7 @@ def command(options: argparse.Namespace) -> int:
         first = {record.config.model: record.config for record, _ in reversed(runs)}
         configs = [first[model] for model in job.models if model in first]
         measure_missing(job, [] if job.beside else configs)
-        study = study_results(job, job.store, job.released, job.study)
+        study = study_results(job, job.store, job.released, study_records())
         runs += [(run, each.store) for each in study for run in each.runs]
         put_records(job, runs, configs)
         failures += make_pages(job)
