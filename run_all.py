@@ -13,6 +13,7 @@ from fmnist_lib import paths
 from fmnist_lib.errors import FailedError, UserError
 
 MOST_JOBS = 1000
+GOES_ON = "the same command goes on from here"
 FAMILIES = "paper,split,folds,ablations,augment,recipe-search,recipe,quick-search,quick,sensitivity"
 EPILOG = """\
 exit status: 0 done; 1 a run or a notebook failed, or --verify or --from-released found a
@@ -52,6 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add, flag = parser.add_argument, {"action": "store_true"}
+    folder = {"metavar": "DIR", "type": lambda text: Path(text).absolute()}
     add("--profile", metavar="{smoke,paper,quick,study}", help="which runs (default: paper)")
     add("--families", default="", metavar="a,b", help="of the study these alone: " + FAMILIES)
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
@@ -61,11 +63,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="of training, default: fp32")
     add("--train-only", help="train and store what is missing; no report", **flag)
     add("--minutes", type=float, metavar="M", help="with --train-only: stop in good order by then")
-    add("--store", type=Path, metavar="DIR", help="with --train-only: keep the records there")
+    add("--store", help="with --train-only: keep the records there", **folder)
     add("--dry-run", help="list the runs and what would be done; do nothing", **flag)
     add("--force", help="train and measure anew what is there already", **flag)
     add("--keep-going", help="go on after a failed run or notebook", **flag)
-    add("--output", type=Path, metavar="DIR", help="the report's folder (default: build/PROFILE)")
+    add("--output", help="the report's folder (default: build/PROFILE)", **folder)
     add("--release", help="write report/, the released report", **flag)
     add("--verify", help="train report/records/ again and compare; no report", **flag)
     add("--quick", help="with --verify: the first epochs of each run alone", **flag)
@@ -134,9 +136,6 @@ def interrupt(number: int, frame: object) -> None:
 def main() -> int:
     """Run the command line; return the exit status."""
     options = parse_arguments()
-    options.output, options.store = (
-        path and path.absolute() for path in (options.output, options.store)
-    )
     os.chdir(paths.ROOT)  # nothing that lies where the command was given is imported
     gc.set_threshold(50_000)  # imports and pages make many objects and little garbage: a sixth less
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
@@ -148,18 +147,15 @@ def main() -> int:
     try:
         return run(options)
     except UserError as error:
-        print(f"run_all.py: {error}", file=sys.stderr)
-        return 2
+        status, told = 2, str(error)
     except FailedError as error:
-        print(f"run_all.py: failed: {error}", file=sys.stderr)
-        return 1
+        status, told = 1, f"failed: {error}"
     except OSError as error:  # a disk that is full or read-only, most likely
-        fault = str(error) or type(error).__name__
-        print(f"run_all.py: failed: {fault}; the same command goes on from here", file=sys.stderr)
-        return 1
+        status, told = 1, f"failed: {str(error) or type(error).__name__}; {GOES_ON}"
     except KeyboardInterrupt:
-        print("run_all.py: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        status, told = 130, f"interrupted; {GOES_ON}"
+    print(f"run_all.py: {told}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":  # workers import this file

@@ -30,7 +30,7 @@ WHOLE = {"index.html", "numbers.json", "README.md", "results.csv"}
 
 
 def job(tmp_path, profile="smoke", *, models="", seeds="", precision="fp32", **options):
-    stores = {name: RunStore(tmp_path / name) for name in ("store", "released", "study")}
+    stores = {name: RunStore(tmp_path / name) for name in ("store", "released")}
     configs = plan(profile, models=models, seeds=seeds, precision=precision)
     return Job(profile=profile, configs=configs, output=tmp_path / "out", **stores, **options)
 

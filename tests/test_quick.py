@@ -71,7 +71,7 @@ def test_runs_asked_for_are_shown_though_others_are_more(tmp_path, monkeypatch):
             )
     assert (len(asked), len(seeds)) == (1, 3)
     for configs, number in ((asked, 1), ([], 3)):
-        job = Job("quick", configs, tmp_path / "out", store=own, study=study)
+        job = Job("quick", configs, tmp_path / "out", store=own)
         shown = {each.family: each for each in study_results(job, own, study)}
         assert len(shown["quick"].runs) == number
         assert len(shown["quick-search"].runs) == 8

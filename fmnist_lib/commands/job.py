@@ -15,7 +15,6 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import RunConfig
 from fmnist_lib.runs.environment import has_device, usable_cores
-from fmnist_lib.runs.record import RunRecord
 from fmnist_lib.runs.store import RunStore
 
 NO_VARIANT = {"seed", "device", "precision", "train_images", "test_images", "max_epochs"}
@@ -46,15 +45,14 @@ class Job:
     minutes: float = math.inf  # for training, which stops in good order by then
     store: RunStore = field(default_factory=lambda: RunStore(paths.RUNS))
     released: RunStore = field(default_factory=released_records)
-    study: RunStore = field(default_factory=study_records)
     beside: Sequence[RunConfig] = ()  # released runs, shown where none of that kind is asked for
 
     @property
-    def shown(self) -> list[RunConfig]:
+    def shown(self) -> Sequence[RunConfig]:
         """The runs that most of a report shows: the paper's models by its protocol."""
         plain = {model: RunConfig(model=model) for model in MODELS}
         own = [c for c in self.configs if not c.differs(plain[c.model], ignoring=NO_VARIANT)]
-        return own or list(self.beside)
+        return own or self.beside
 
     @property
     def models(self) -> list[str]:
@@ -82,7 +80,11 @@ def finish(place: Path, failures: Sequence[str]) -> int:
 
 def job_of(options: argparse.Namespace) -> Job:
     """Return what the command line asks for. Raises `UserError`, also where it cannot be had."""
-    check_where(options)
+    if not has_device(options.device):
+        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
+    on_gpu = options.device == "cuda"
+    if on_gpu and (options.jobs or 0) > MOST_AT_ONCE:
+        raise UserError(f"jobs: {options.jobs} is too many on a GPU; allowed: {MOST_AT_ONCE}")
     store = RunStore(options.store or paths.RUNS, read_only=options.dry_run)
     chosen = ("families", "models", "seeds", "device", "precision")
     families = plans.plan_families(
@@ -100,23 +102,10 @@ def job_of(options: argparse.Namespace) -> Job:
         profile=options.profile,
         configs=[c for configs in families.values() for c in longest_first(configs)],
         output=options.output or home,
-        jobs=options.jobs or (JOBS_ON_GPU if options.device == "cuda" else usable_cores()),
+        jobs=options.jobs or (JOBS_ON_GPU if on_gpu else usable_cores()),
         force=options.force,
         keep_going=options.keep_going or options.train_only,
         release=options.release,
         minutes=options.minutes or math.inf,
         store=store,
     )
-
-
-def past_runs(store: RunStore) -> list[RunRecord]:
-    """Return all records there are, in a store and released, but for damaged ones."""
-    return [*store.readable(), *released_records().readable()]
-
-
-def check_where(options: argparse.Namespace) -> None:
-    """Raise `UserError` where the runs cannot be trained where they are to be."""
-    if not has_device(options.device):
-        raise UserError(f"device: PyTorch finds no {options.device} here; allowed: cpu")
-    if options.device == "cuda" and (options.jobs or 0) > MOST_AT_ONCE:
-        raise UserError(f"jobs: {options.jobs} is too many on a GPU; allowed: {MOST_AT_ONCE}")

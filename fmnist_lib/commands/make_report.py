@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import attrgetter
 from pathlib import Path
 
 import nbformat
 import yaml
 
 from fmnist_lib import paths
-from fmnist_lib.commands.job import Job, finder, finish, job_of, released_records
+from fmnist_lib.commands.job import Job, finder, finish, job_of, released_records, study_records
 from fmnist_lib.commands.train import Found, find_run, train_missing
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError, UserError
@@ -34,8 +33,7 @@ from fmnist_lib.runs.store import RunStore
 
 TITLE = "Six lightweight classifiers on FashionMNIST, trained again"
 SUBTITLE = "A reproduction of “Benchmarking Lightweight CNN Architectures on FashionMNIST”"
-CITATION = paths.ROOT / "CITATION.cff"
-FOLDERS = ("tables", "figures", "models")
+FOLDERS = ("notebooks", "tables", "figures", "models")
 CHAPTERS = ("honest_accuracy", "best_small_nets", "discussion")  # notebooks of the study
 BUSY_PERCENT = 10  # of all cores, by others, above which times are called into question
 ENOUGH_TURNS = 100  # behind a release's times; half an hour of six models gave twice as many
@@ -63,7 +61,7 @@ def command(options: argparse.Namespace) -> int:
         first = {record.config.model: record.config for record, _ in reversed(runs)}
         configs = [first[model] for model in job.models if model in first]
         measure_missing(job, [] if job.beside else configs)
-        study = study_results(job, job.store, job.released, job.study)
+        study = study_results(job, job.store, job.released, study_records())
         runs += [(run, each.store) for each in study for run in each.runs]
         put_records(job, runs, configs)
         failures += make_pages(job)
@@ -153,13 +151,11 @@ def check_release(job: Job) -> None:
 
 def complete_seeds(released: RunStore) -> list[RunConfig]:
     """Return the runs of those seeds of which there is every model."""
-    if not (seeds := {run.config.seed for run in released.runs()}):
-        return []
-    planned = as_recorded(released, plan("paper", seeds=",".join(map(str, seeds))))
+    seeds = ",".join(str(run.config.seed) for run in released.runs())
+    planned = as_recorded(released, plan("paper", seeds=seeds))
     there = [config for config in planned if released.find(config)]
     models = Counter(config.seed for config in there)
-    whole = [config for config in there if models[config.seed] == len(MODELS)]
-    return sorted(whole, key=attrgetter("seed"))
+    return [config for config in there if models[config.seed] == len(MODELS)]
 
 
 # --- times and records ---
@@ -236,7 +232,7 @@ def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> 
             store.copy(record, fresh)
         names = map(cost_name, [*timed, *timed_beside(timed)])
         own = [cost for name in names if (cost := job.store.find_cost(name))]
-        for cost in own or job.released.costs() * bool(job.beside):
+        for cost in own or job.released.costs():
             fresh.write_cost(cost)
         files.write_files(job.output, "records", files.files_in(fresh.folder), keep=job.release)
 
@@ -250,7 +246,8 @@ def make_pages(job: Job) -> list[str]:
     What the notebooks show is what is written; beside it lie the flat tables and the models.
     """
     start = time.perf_counter()
-    failures = execute(job)
+    chapters = ["comparison", *CHAPTERS, *job.models]
+    failures = execute(job, chapters)
     seconds = time.perf_counter() - start
     tell("writing tables, figures, models, HTML and PDF")
     store = RunStore(job.output / "records")
@@ -258,12 +255,11 @@ def make_pages(job: Job) -> list[str]:
     weights = find_weights(results, job.store, job.released.folder.parent)
     if without := ", ".join(name for name in results.models if name not in weights):
         tell(f"note: no weights of {without}; train again with --force to have some")
-    paths_of = [job.output / "notebooks" / f"{name}.ipynb" for name in chapters(job)]
-    notebooks = [nbformat.read(path, as_version=4) for path in paths_of]
+    places = [f"notebooks/{name}.ipynb" for name in chapters]
+    notebooks = [nbformat.read(job.output / place, as_version=4) for place in places]
     numbers, made = files.collect(*notebooks)
-    bare = zip(paths_of, notebooks, strict=True)  # what was collected is theirs no longer
-    written = [(path.name, nbformat.writes(book).encode()) for path, book in bare]
-    files.write_files(job.output, "notebooks", written)
+    for place, book in zip(places, notebooks, strict=True):
+        made[place] = nbformat.writes(book).encode()  # what was collected is its no longer
     made |= data_files(results, weights, study)
     made["numbers.json"] = files.numbers_json(numbers).encode()
     for folder in FOLDERS:
@@ -281,7 +277,7 @@ def make_pages(job: Job) -> list[str]:
         subtitle=SUBTITLE,
         date=f"From runs finished by {last.day} {last:%B %Y}",
         published=f"{last:%Y-%m-%d}",
-        citation=yaml.safe_load(CITATION.read_text("utf-8")),
+        citation=yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8")),
         numbers=numbers,
         draft=results.draft,
         seconds=seconds,
@@ -291,14 +287,9 @@ def make_pages(job: Job) -> list[str]:
     return failures
 
 
-def chapters(job: Job) -> list[str]:
-    """Return the notebooks that a report is made of, in their order."""
-    return ["comparison", *CHAPTERS, *job.models]
-
-
-def execute(job: Job) -> list[str]:
+def execute(job: Job, chapters: Sequence[str]) -> list[str]:
     """Execute the notebooks into the report's folder; return, or raise, what failed."""
-    notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in chapters(job)]
+    notebooks = [paths.NOTEBOOKS / f"{name}.ipynb" for name in chapters]
     parameters = {
         "profile": "smoke" if job.profile == "smoke" else "paper",
         "seeds": ",".join(map(str, job.seeds)),

@@ -61,7 +61,7 @@ def open_results(
             find = finder(*stores.values())
             configs = recorded_family(store, study, family, find=find, models=models)
         else:
-            there = ",".join(map(str, sorted({run.config.seed for run in store.readable()})))
+            there = ",".join(str(run.config.seed) for run in store.readable())
             configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
         found = {config.model for config in configs if store.find(config)}
         shown.append((len(found), store, configs, origin))

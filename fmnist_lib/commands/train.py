@@ -5,7 +5,7 @@ This needs the packages of training alone, so that a machine may train that make
 
 import argparse
 
-from fmnist_lib.commands.job import Job, finish, job_of, past_runs
+from fmnist_lib.commands.job import Job, finish, job_of
 from fmnist_lib.execution.forecast import forecast, tell
 from fmnist_lib.execution.here import train_and_store
 from fmnist_lib.paths import ROOT
@@ -27,7 +27,8 @@ def command(options: argparse.Namespace) -> int:
             check_release(job)
         for config in sorted(job.configs, key=lambda config: config.seed):
             print(f"{config.name:36} {state_of(job, config)}")
-        print(forecast(missing_of(job), past_runs(job.store), job.jobs))
+        past = [*job.store.readable(), *job.released.readable()]
+        print(forecast(missing_of(job), past, job.jobs))
         return 0
     with job.store.lock():
         failures = train_missing(job)
