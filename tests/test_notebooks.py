@@ -129,12 +129,12 @@ def test_sentences_refer_to_no_section_that_a_report_may_lack():
 # --- executed ---
 
 
-def numbers_of(store, monkeypatch):
-    """What the comparison shows of a store's records, by address; executed in this process."""
+def numbers_of(store, monkeypatch, name="comparison"):
+    """What a notebook shows of a store's records, by address; executed in this process."""
     bundles = []
     monkeypatch.setattr("fmnist_lib.report.show.display", lambda data, **_: bundles.append(data))
     space = {}
-    for cell in code_cells(BOOKS["comparison"]):
+    for cell in code_cells(BOOKS[name]):
         exec(cell.source, space)
         if "parameters" in tags_of(cell):
             space |= {"profile": "smoke", "records": str(store.folder)}
@@ -165,12 +165,15 @@ def test_a_number_rests_on_no_run_that_it_does_not_name(smoke_store, tmp_path, m
         assert every[at]["value"] == some[at]["value"], at
 
 
-def test_a_single_model_can_be_compared(smoke_store, tmp_path, monkeypatch):
-    one = some_of(smoke_store, tmp_path, "lenet5")
+@pytest.mark.parametrize("model", ["lenet5", "vit_tiny"])
+def test_a_single_model_can_be_shown(smoke_store, tmp_path, monkeypatch, model):
+    one = some_of(smoke_store, tmp_path, model)
     numbers = numbers_of(one, monkeypatch)
     own = [r.name for r in one.runs() if r.config.protocol == "paper" and not r.config.epochs]
-    assert numbers["accuracy/lenet5/test_accuracy"]["sources"] == own
+    assert numbers[f"accuracy/{model}/test_accuracy"]["sources"] == own
     assert numbers["pairs-summary/pairs.total"]["value"] == 0
+    for chapter in (*CHAPTERS, model):
+        numbers_of(one, monkeypatch, chapter)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
