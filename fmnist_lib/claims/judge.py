@@ -43,8 +43,8 @@ def judge_all(
 
 def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
     """Return what `judge` does, of our runs, each with which images it gets right."""
-    runs, found = tables.runs_frame(results), map(results.predictions, results.runs)
-    runs["right"] = [each["predicted"] == each["true"] for each in found]
+    runs = tables.runs_frame(results)
+    runs["right"] = [results.predictions(run)["right"] for run in results.runs]
     return judge(our_tables(results), runs[runs.fold.isna()], timings)
 
 

@@ -10,13 +10,12 @@ from operator import attrgetter
 import numpy as np
 from scipy import stats
 
-from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig, Stop, make_config
-from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
+from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult, labels_of
 from fmnist_lib.runs.store import RunStore
 
 TESTED = ("test_loss", "test_accuracy")
@@ -80,14 +79,14 @@ class Results:
         return {"folds": config.folds, "tested": tested / config.trained_images}
 
     def predictions(self, run: RunRecord) -> Arrays:
-        """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""
-        _, true = tested_on(run.config.test_images)
-        return {**self.store.predictions(run, self.rule), "true": true}
+        """As `RunStore.predictions`, at the rule, with the `true` classes and which are `right`."""
+        found = self.store.predictions(run, self.rule)
+        true = labels_of("test", run.config.test_images).numpy()
+        return {**found, "true": true, "right": found["predicted"] == true}
 
     def shares_right(self, model: str) -> np.ndarray:
         """For each test image (N,), the share of the model's runs that get it right, 0 to 1."""
-        found = [self.predictions(run) for run in self.of(model)]
-        return np.mean([each["predicted"] == each["true"] for each in found], axis=0)
+        return np.mean([self.predictions(run)["right"] for run in self.of(model)], axis=0)
 
     def longer(self) -> "Results | None":
         """The runs that were also kept at a longer patience, at the longest; None without any."""
@@ -199,14 +198,6 @@ def _apart(config: RunConfig) -> str:
 def _planned() -> dict[tuple[str, str], str]:
     variants = (*plans.ABLATED, *plans.VARIED, *plans.AUGMENTED)
     return {(v.model, _apart(make_config(model=v.model, **v.settings))): v.name for v in variants}
-
-
-@cache
-def tested_on(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The images (N, 28, 28), 0 to 1, and classes (N,) that runs on so many were tested on."""
-    data = load(train_images=1, test_images=test_images)
-    images = data.test_images.squeeze(1) * data.std + data.mean
-    return images.clamp(0, 1).numpy(), data.test_labels.numpy()
 
 
 def names_of(runs: Iterable[RunRecord]) -> list[str]:
