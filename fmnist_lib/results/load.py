@@ -28,7 +28,7 @@ HOW = {"protocol", "validation_images", "folds", "stops", "train_images", "test_
 
 @dataclass(frozen=True)
 class Results:
-    """Runs keyed by model and variant, then by seed and fold, at one stopping rule."""
+    """Runs by model and variant, then by seed and fold, at one stopping rule."""
 
     store: RunStore
     runs: tuple[RunRecord, ...]  # in the paper's order, the paper's variant first, then by seed
@@ -43,24 +43,22 @@ class Results:
         return any(run.config.shortened for run in self.runs)
 
     @cached_property
-    def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
-        keyed: dict[tuple[str, str], list[RunRecord]] = {}
+    def _of_paper(self) -> dict[str, list[RunRecord]]:
+        found: dict[str, list[RunRecord]] = {}
+        chosen = self.family in plans.CHOSEN  # one recipe a model: how it is trained
         for run in self.runs:
-            chosen = self.family in plans.CHOSEN  # one recipe a model: how it is trained
-            variant = plans.PAPER if chosen else variant_of(run.config)
-            keyed.setdefault((run.config.model, variant), []).append(run)
-        return keyed
+            if chosen or variant_of(run.config) == plans.PAPER:
+                found.setdefault(run.config.model, []).append(run)
+        return found
 
     @property
     def models(self) -> list[str]:
         """The models there are runs of as the paper has them, in the paper's order."""
-        return [model for model, variant in self._keyed if variant == plans.PAPER]
+        return [*self._of_paper]
 
-    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
-        """The runs of a model by seed and fold; raises `UserError` if there is none."""
-        if (model, variant) not in self._keyed:
-            raise UserError(f"no results for {model!r}")
-        return self._keyed[model, variant]
+    def of(self, model: str) -> list[RunRecord]:
+        """The runs of a model as the paper has it, by seed and fold."""
+        return self._of_paper[model]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run; one that holds a fold out is tested on that."""
@@ -104,7 +102,7 @@ def load_results(
     """The results of those of `configs` that the store has a record of, with the newest costs.
 
     What is `known` of them besides is their `origin` and `family`. Raises `UserError` for no record
-    at all, one without the stopping rule, or runs of one variant that differ in more than seed and
+    at all, one without the stopping rule, or runs of one model that differ in more than seed and
     fold, whose mean would mean nothing.
     """
     wanted = {config.name: config for config in configs}
@@ -112,13 +110,14 @@ def load_results(
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
     results = Results(store, tuple(sorted(found, key=_place)), rule=rule, **known)
-    for runs in results._keyed.values():
-        for run in runs:
-            if rule not in run.stops:
-                there = ", ".join(run.stops)
-                raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
-            if run.config.differs(runs[0].config, ignoring=REPLICATE):
-                raise UserError(f"{run.name} and {runs[0].name} differ in more than the seed")
+    for run in found:
+        if rule not in run.stops:
+            there = ", ".join(run.stops)
+            raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
+    for first, *others in map(results.of, results.models):
+        for run in others:
+            if run.config.differs(first.config, ignoring=REPLICATE):
+                raise UserError(f"{run.name} and {first.name} differ in more than the seed")
     return replace(results, costs=_newest_costs(results))
 
 
