@@ -152,14 +152,13 @@ def _as_timed(config: RunConfig) -> RunConfig:
 
 
 def recorded_family(
-    store: RunStore, profile: str, family: str, *, find: plans.Find | None = None, **chosen: str
+    store: RunStore, profile: str, family: str, **chosen: object
 ) -> list[RunConfig]:
     """Those runs of a family that the store has, all of the kind of device that trained the most.
 
-    Results of a GPU and of a processor are never mixed. What `find` finds, else the store, tells
-    what a search has decided.
+    Results of a GPU and of a processor are never mixed. `chosen` is what `plan` takes.
     """
-    there, chosen = set(store.names()), {**chosen, "find": find or store.find}
+    there = set(store.names())
     by_device = [
         plans.plan(profile, families=family, device=device, **chosen) for device in ("cuda", "cpu")
     ]
