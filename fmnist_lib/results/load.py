@@ -137,7 +137,7 @@ def _newest_costs(results: Results) -> dict[str, CostRecord]:
     machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
     for cost in sorted(results.store.costs(), key=lambda cost: cost.environment.finished)[::-1]:
         config = timed.get(cost.model, next(iter(timed.values()), None))
-        if config and not cost.config.differs(config, ignoring={"seed", "model"}):
+        if cost.turns and config and not cost.config.differs(config, ignoring={"seed", "model"}):
             machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
             machines.setdefault(machine, {}).setdefault(cost.model, cost)
     return max(machines.values(), key=lambda costs: len(costs.keys() & timed.keys()), default={})
