@@ -335,17 +335,13 @@ def in_paper() -> dict[str, dict[str, Value]]:
 
 def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
     """Each row by its index, which is its `name`: `say("{lenet5.n:.0f}", **namespace(models))`."""
-    return {  # to_dict() makes floats of Values
-        name: SimpleNamespace(name=name, **dict(zip(frame, cells, strict=True)))
-        for name, *cells in frame.itertuples(name=None)
-    }
+    return {name: SimpleNamespace(name=name, **row) for name, row in frame.iterrows()}
 
 
 def ranked(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> list[SimpleNamespace]:
     """The rows by a column, highest (lowest) first, equal ones in their order; nan comes last."""
     order = frame[column].astype(float).sort_values(ascending=lowest, kind="stable").index
-    rows = namespace(frame)
-    return [rows[name] for name in order]
+    return [*namespace(frame.loc[order]).values()]
 
 
 def top(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> SimpleNamespace:
