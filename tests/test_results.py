@@ -272,7 +272,7 @@ def test_every_frame_works_on_short_real_runs_and_is_described(smoke_store, mode
     assert list(frame.index) == results.models
     for accuracy in frame.test_accuracy:
         assert accuracy.low <= accuracy <= accuracy.high
-    files = [tables.table_csv(results, table) for table in ("table1", "table2")]
+    files = [tables.in_file(tables.flat(frame), table) for table in ("table1", "table2")]
     for each in (frame, tables.pairs(results), tables.results_csv(results), *files):
         assert tables.to_csv(tables.flat(each))
         assert all(column(name) for name in each)

@@ -370,11 +370,6 @@ def in_file(frame: pd.DataFrame, file: str) -> pd.DataFrame:
     return frame.rename(columns=IN_FILES).reindex(columns=_FILES.loc[file, "columns"].split())
 
 
-def table_csv(results: Results, table: str) -> pd.DataFrame:
-    """The paper's Table 1 or 2 ("table1") for our runs, flat: one row a model, means over runs."""
-    return in_file(flat(models_frame(results)), table)
-
-
 def results_csv(*families: Results) -> pd.DataFrame:
     """One row a run and stopping rule, plain: what was run, what came out, its cost, and where."""
     results, *_ = families  # whose times are those of all
