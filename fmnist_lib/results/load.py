@@ -21,9 +21,8 @@ from fmnist_lib.runs.store import RunStore
 TESTED = ("test_loss", "test_accuracy")
 REPLICATE = {"seed", "fold", "partition"}  # what tells the runs of a variant apart
 WHERE = {"device", "precision"}  # of no concern to who reads a report's records
-HOW = {"protocol", "validation_images", "folds", "stops", "train_images", "test_images"} | {
-    *("max_epochs", "engine", *WHERE)  # the same of all variants of a study
-}
+HOW = {"protocol", "folds", "stops", "max_epochs", *WHERE}  # the same of all variants of a study
+HOW |= {"validation_images", "train_images", "test_images"}
 
 
 @dataclass(frozen=True)
