@@ -54,8 +54,6 @@ def test_runs_come_in_the_papers_order_then_by_seed(tmp_path):
     assert [run.config.seed for run in results.of("lenet5")] == [0, 2]
     assert [variant_of(run.config) for run in results.runs][1:4] == ["paper", "relu", "paper"]
     assert tables.models_frame(results).n["lenet5"] == 2
-    with pytest.raises(UserError, match="no results for 'resnet_mini'"):
-        results.of("resnet_mini")
 
 
 def test_planned_variants_have_their_names_whatever_the_protocol():
@@ -244,8 +242,6 @@ def test_equal_models_are_shown_to_be_so(tmp_path):
     assert row.difference.high == pytest.approx(1.96 * 100 * 2 / size, abs=1e-3)
     same = tables.pairs(stored(tmp_path / "same", {}, {"model": "vit_tiny"})).iloc[0]
     assert (same.p_holm, same.differs) == (1, "undecided")
-    with pytest.raises(UserError, match="same images"):
-        tables.pairs(stored(tmp_path / "unlike", {}, {"model": "vit_tiny", "test_images": 50}))
     assert tables.pairs(stored(tmp_path / "alone", {})).empty
 
 
@@ -274,7 +270,7 @@ def test_every_frame_works_on_short_real_runs_and_is_described(smoke_store, mode
     assert list(frame.index) == results.models
     for accuracy in frame.test_accuracy:
         assert accuracy.low <= accuracy <= accuracy.high
-    files = [tables.table_csv(results, table) for table in ("table1", "table2")]
+    files = [tables.in_file(tables.flat(frame), table) for table in ("table1", "table2")]
     for each in (frame, tables.pairs(results), tables.results_csv(results), *files):
         assert tables.to_csv(tables.flat(each))
         assert all(column(name) for name in each)

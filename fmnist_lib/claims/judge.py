@@ -43,8 +43,8 @@ def judge_all(
 
 def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
     """Return what `judge` does, of our runs, each with which images it gets right."""
-    runs, found = tables.runs_frame(results), map(results.predictions, results.runs)
-    runs["right"] = [each["predicted"] == each["true"] for each in found]
+    runs = tables.runs_frame(results)
+    runs["right"] = [results.predictions(run)["right"] for run in results.runs]
     return judge(our_tables(results), runs[runs.fold.isna()], timings)
 
 
@@ -60,7 +60,7 @@ def judge(
     """
     paper, rows = paper_tables(), []
     for number, claim in sorted(CLAIMS.items(), key=lambda item: int(item[0][1:])):
-        in_paper = Outcome.UNTESTED
+        in_paper = str(Outcome.UNTESTED)
         if isinstance(claim.needs[0], Comparison):
             timed = claim.needs[0].measure == "train_seconds"
             verdicts = judge_experiment(number, timings if timed else runs)
@@ -68,13 +68,11 @@ def judge(
             verdicts = judge_tables(claim, ours)
             (_, in_paper, _), *_ = _told(judge_tables(claim, paper))
         at, margins, evidence = _told(verdicts)
-        outcome = at[1]
-        depends = "" if outcome in (Outcome.HOLDS, Outcome.UNTESTED) else claim.depends
-        row = [number, claim.statement, claim.where, *map(str, (in_paper, outcome, *at))]
-        rows.append([*row, depends, margins, evidence])
-    columns = ["id", "claim", "where", "in_paper", "outcome", *AT]
-    columns += ["depends", "margins", "evidence"]
-    return pd.DataFrame(rows, columns=columns)
+        depends = "" if at[1] in (Outcome.HOLDS, Outcome.UNTESTED) else claim.depends
+        row = {"id": number, "claim": claim.statement, "where": claim.where, "in_paper": in_paper}
+        row |= {"outcome": at[1], **dict(zip(AT, at, strict=True)), "depends": depends}
+        rows.append({**row, "margins": margins, "evidence": evidence})
+    return pd.DataFrame(rows)
 
 
 def judge_tables(claim: Claim, m: Tables) -> dict[float, Verdict]:
@@ -89,9 +87,9 @@ def judge_tables(claim: Claim, m: Tables) -> dict[float, Verdict]:
     return verdicts if m.asked else {m.margin: verdicts[m.margin]}
 
 
-def _told(verdicts: dict[float, Verdict]) -> tuple[list[Outcome], str, Sentence]:
+def _told(verdicts: dict[float, Verdict]) -> tuple[list[str], str, Sentence]:
     """Return the outcomes at the margins of `AT`, the others in words, and the evidence."""
-    outcomes = {margin: outcome_of(answer) for margin, (answer, _) in sorted(verdicts.items())}
+    outcomes = {margin: str(outcome_of(answer)) for margin, (answer, _) in verdicts.items()}
     low, decides, high = ([*outcomes][at] for at in (0, len(outcomes) // 2, -1))
     others = [f"{o} at {margin:g}" for margin, o in outcomes.items() if o != outcomes[decides]]
     same = f"same at {low:g} and {high:g}" if len(outcomes) > 1 else ""

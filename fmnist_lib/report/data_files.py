@@ -46,14 +46,15 @@ def data_files(
 
     Those of the paper's protocol, `results`; in `results.csv` the runs of the study come after.
     """
+    models = tables.models_frame(results)
     flat = {
         "results.csv": tables.results_csv(results, *study),
-        "tables/table1.csv": tables.table_csv(results, "table1"),
-        "tables/table2.csv": tables.table_csv(results, "table2"),
+        "tables/table1.csv": tables.in_file(tables.flat(models), "table1"),
+        "tables/table2.csv": tables.in_file(tables.flat(models), "table2"),
         "tables/confusion.csv": tables.confusion_csv(results),
     }
     files = {path: tables.to_csv(frame) for path, frame in flat.items()}
-    rows = tables.namespace(tables.models_frame(results))
+    rows = tables.namespace(models)
     for model in results.models:
         run, digest = results.of(model)[0], ""
         if model in weights:

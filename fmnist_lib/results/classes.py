@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from fmnist_lib.data.fashion_mnist import CLASS_NAMES
-from fmnist_lib.results.load import Results, names_of, over_runs, tested_on
+from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
+from fmnist_lib.results.load import Results, names_of, over_runs
 from fmnist_lib.results.value import Value, framed
 from fmnist_lib.runs.record import RunRecord
 
@@ -77,8 +77,9 @@ def most_confused(results: Results, model: str, k: int) -> pd.DataFrame:
 
 def images_at(results: Results, model: str, indices: Iterable[float]) -> np.ndarray:
     """Images that a model was tested on, by index: (k, 28, 28), 0 (background) to 1."""
-    images, _ = tested_on(results.of(model)[0].config.test_images)
-    return images[[int(index) for index in indices]]
+    data = load(train_images=1, test_images=results.of(model)[0].config.test_images)
+    chosen = data.test_images[[int(index) for index in indices]].squeeze(1)
+    return (chosen * data.std + data.mean).clamp(0, 1).numpy()
 
 
 def unanimous(results: Results) -> pd.DataFrame:
@@ -133,5 +134,5 @@ def _bins(results: Results, run: RunRecord) -> np.ndarray:
     found = results.predictions(run)
     sure = found["probability"].astype(float)
     places = np.maximum(np.ceil(sure * BINS).astype(int) - 1, 0)
-    each = np.ones(len(sure)), sure, found["predicted"] == found["true"]
+    each = np.ones(len(sure)), sure, found["right"]
     return np.array([np.bincount(places, weights, BINS) for weights in each])

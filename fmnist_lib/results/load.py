@@ -10,26 +10,24 @@ from operator import attrgetter
 import numpy as np
 from scipy import stats
 
-from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.results.value import Value
 from fmnist_lib.runs import plans
 from fmnist_lib.runs.config import TRAIN_IMAGES, RunConfig, Stop, make_config
-from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult
+from fmnist_lib.runs.record import Arrays, CostRecord, RunRecord, StopResult, labels_of
 from fmnist_lib.runs.store import RunStore
 
 TESTED = ("test_loss", "test_accuracy")
 REPLICATE = {"seed", "fold", "partition"}  # what tells the runs of a variant apart
 WHERE = {"device", "precision"}  # of no concern to who reads a report's records
-HOW = {"protocol", "validation_images", "folds", "stops", "train_images", "test_images"} | {
-    *("max_epochs", "engine", *WHERE)  # the same of all variants of a study
-}
+HOW = {"protocol", "folds", "stops", "max_epochs", *WHERE}  # the same of all variants of a study
+HOW |= {"validation_images", "train_images", "test_images"}
 
 
 @dataclass(frozen=True)
 class Results:
-    """Runs keyed by model and variant, then by seed and fold, at one stopping rule."""
+    """Runs by model and variant, then by seed and fold, at one stopping rule."""
 
     store: RunStore
     runs: tuple[RunRecord, ...]  # in the paper's order, the paper's variant first, then by seed
@@ -44,24 +42,22 @@ class Results:
         return any(run.config.shortened for run in self.runs)
 
     @cached_property
-    def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
-        keyed: dict[tuple[str, str], list[RunRecord]] = {}
+    def _of_paper(self) -> dict[str, list[RunRecord]]:
+        found: dict[str, list[RunRecord]] = {}
+        chosen = plans.FAMILIES[self.family].search  # one recipe a model: how it is trained
         for run in self.runs:
-            chosen = plans.FAMILIES[self.family].search  # one recipe a model: how it is trained
-            variant = plans.PAPER if chosen else variant_of(run.config)
-            keyed.setdefault((run.config.model, variant), []).append(run)
-        return keyed
+            if chosen or variant_of(run.config) == plans.PAPER:
+                found.setdefault(run.config.model, []).append(run)
+        return found
 
     @property
     def models(self) -> list[str]:
         """The models there are runs of as the paper has them, in the paper's order."""
-        return [model for model, variant in self._keyed if variant == plans.PAPER]
+        return [*self._of_paper]
 
-    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
-        """The runs of a model by seed and fold; raises `UserError` if there is none."""
-        if (model, variant) not in self._keyed:
-            raise UserError(f"no results for {model!r}")
-        return self._keyed[model, variant]
+    def of(self, model: str) -> list[RunRecord]:
+        """The runs of a model as the paper has it, by seed and fold."""
+        return self._of_paper[model]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run; one that holds a fold out is tested on that."""
@@ -80,14 +76,14 @@ class Results:
         return {"folds": config.folds, "tested": tested / config.trained_images}
 
     def predictions(self, run: RunRecord) -> Arrays:
-        """As `RunStore.predictions`, at the rule, with the images' classes as `true`."""
-        _, true = tested_on(run.config.test_images)
-        return {**self.store.predictions(run, self.rule), "true": true}
+        """As `RunStore.predictions`, at the rule, with the `true` classes and which are `right`."""
+        found = self.store.predictions(run, self.rule)
+        true = labels_of("test", run.config.test_images).numpy()
+        return {**found, "true": true, "right": found["predicted"] == true}
 
     def shares_right(self, model: str) -> np.ndarray:
         """For each test image (N,), the share of the model's runs that get it right, 0 to 1."""
-        found = [self.predictions(run) for run in self.of(model)]
-        return np.mean([each["predicted"] == each["true"] for each in found], axis=0)
+        return np.mean([self.predictions(run)["right"] for run in self.of(model)], axis=0)
 
     def longer(self) -> "Results | None":
         """The runs that were also kept at a longer patience, at the longest; None without any."""
@@ -105,7 +101,7 @@ def load_results(
     """The results of those of `configs` that the store has a record of, with the newest costs.
 
     What is `known` of them besides is their `origin` and `family`. Raises `UserError` for no record
-    at all, one without the stopping rule, or runs of one variant that differ in more than seed and
+    at all, one without the stopping rule, or runs of one model that differ in more than seed and
     fold, whose mean would mean nothing.
     """
     wanted = {config.name: config for config in configs}
@@ -113,13 +109,14 @@ def load_results(
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
     results = Results(store, tuple(sorted(found, key=_place)), rule=rule, **known)
-    for runs in results._keyed.values():
-        for run in runs:
-            if rule not in run.stops:
-                there = ", ".join(run.stops)
-                raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
-            if run.config.differs(runs[0].config, ignoring=REPLICATE):
-                raise UserError(f"{run.name} and {runs[0].name} differ in more than the seed")
+    for run in found:
+        if rule not in run.stops:
+            there = ", ".join(run.stops)
+            raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
+    for first, *others in map(results.of, results.models):
+        for run in others:
+            if run.config.differs(first.config, ignoring=REPLICATE):
+                raise UserError(f"{run.name} and {first.name} differ in more than the seed")
     return replace(results, costs=_newest_costs(results))
 
 
@@ -139,7 +136,7 @@ def _newest_costs(results: Results) -> dict[str, CostRecord]:
     machines: dict[tuple[str, str], dict[str, CostRecord]] = {}
     for cost in sorted(results.store.costs(), key=lambda cost: cost.environment.finished)[::-1]:
         config = timed.get(cost.model, next(iter(timed.values()), None))
-        if config and not cost.config.differs(config, ignoring={"seed", "model"}):
+        if cost.turns and config and not cost.config.differs(config, ignoring={"seed", "model"}):
             machine = cost.environment.cpu, cost.environment.packages.get("torch", "")
             machines.setdefault(machine, {}).setdefault(cost.model, cost)
     return max(machines.values(), key=lambda costs: len(costs.keys() & timed.keys()), default={})
@@ -154,14 +151,13 @@ def _as_timed(config: RunConfig) -> RunConfig:
 
 
 def recorded_family(
-    store: RunStore, profile: str, family: str, *, find: plans.Find | None = None, **chosen: str
+    store: RunStore, profile: str, family: str, **chosen: object
 ) -> list[RunConfig]:
     """Those runs of a family that the store has, all of the kind of device that trained the most.
 
-    Results of a GPU and of a processor are never mixed. What `find` finds, else the store, tells
-    what a search has decided.
+    Results of a GPU and of a processor are never mixed. `chosen` is what `plan` takes.
     """
-    there, chosen = set(store.names()), {**chosen, "find": find or store.find}
+    there = set(store.names())
     by_device = [
         plans.plan(profile, families=family, device=device, **chosen) for device in ("cuda", "cpu")
     ]
@@ -199,14 +195,6 @@ def _apart(config: RunConfig) -> str:
 def _planned() -> dict[tuple[str, str], str]:
     variants = (*plans.ABLATED, *plans.VARIED, *plans.AUGMENTED)
     return {(v.model, _apart(make_config(model=v.model, **v.settings))): v.name for v in variants}
-
-
-@cache
-def tested_on(test_images: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The images (N, 28, 28), 0 to 1, and classes (N,) that runs on so many were tested on."""
-    data = load(train_images=1, test_images=test_images)
-    images = data.test_images.squeeze(1) * data.std + data.mean
-    return images.clamp(0, 1).numpy(), data.test_labels.numpy()
 
 
 def names_of(runs: Iterable[RunRecord]) -> list[str]:

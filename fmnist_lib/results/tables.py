@@ -268,7 +268,7 @@ def compare(
 
     Chance is that of seeds and, for accuracies on test images, of those images; of runs by fold it
     is that of folds, in which they are paired. Raises `UserError` for models that were not tested
-    on the same images.
+    on the same folds.
     """
     sides = [measured(results, model, name) for model in (first, second)]
     lead = None
@@ -276,10 +276,7 @@ def compare(
         if len({tuple(side.parts) for side in sides}) > 1:
             raise UserError(f"{first} and {second} were not tested on the same folds")
     elif name in ("test_accuracy", *GAPS):
-        shares = [results.shares_right(model) for model in (first, second)]
-        if len(shares[0]) != len(shares[1]):
-            raise UserError(f"{first} and {second} were not tested on the same images")
-        lead = 100 * (shares[0] - shares[1])
+        lead = 100 * (results.shares_right(first) - results.shares_right(second))
     found = _estimate(results, [[*side.parts.values()] for side in sides], lead)
     return Value(found.effect, sides, **found.interval._asdict()), found
 
@@ -335,17 +332,13 @@ def in_paper() -> dict[str, dict[str, Value]]:
 
 def namespace(frame: pd.DataFrame) -> dict[str, SimpleNamespace]:
     """Each row by its index, which is its `name`: `say("{lenet5.n:.0f}", **namespace(models))`."""
-    return {  # to_dict() makes floats of Values
-        name: SimpleNamespace(name=name, **dict(zip(frame, cells, strict=True)))
-        for name, *cells in frame.itertuples(name=None)
-    }
+    return {name: SimpleNamespace(name=name, **row) for name, row in frame.iterrows()}
 
 
 def ranked(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> list[SimpleNamespace]:
     """The rows by a column, highest (lowest) first, equal ones in their order; nan comes last."""
     order = frame[column].astype(float).sort_values(ascending=lowest, kind="stable").index
-    rows = namespace(frame)
-    return [rows[name] for name in order]
+    return [*namespace(frame.loc[order]).values()]
 
 
 def top(frame: pd.DataFrame, column: str, *, lowest: bool = False) -> SimpleNamespace:
@@ -372,11 +365,6 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 def in_file(frame: pd.DataFrame, file: str) -> pd.DataFrame:
     """The columns that a flat file has, in its order."""
     return frame.rename(columns=IN_FILES).reindex(columns=_FILES.loc[file, "columns"].split())
-
-
-def table_csv(results: Results, table: str) -> pd.DataFrame:
-    """The paper's Table 1 or 2 ("table1") for our runs, flat: one row a model, means over runs."""
-    return in_file(flat(models_frame(results)), table)
 
 
 def results_csv(*families: Results) -> pd.DataFrame:

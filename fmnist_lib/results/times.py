@@ -25,11 +25,11 @@ def times_of(costs: Mapping[str, CostRecord]) -> dict[str, dict[str, Value]]:
     Of a model's turns the quieter half counts. Each time is multiplied by the reference, the median
     ruler of all quiet halves, over the ruler beside it; so it rests on all these records. A Value
     is the median, `low` to `high` are the 5th to 95th percentile, `std` the sample standard
-    deviation. A record without turns, of an earlier way to measure, tells nothing.
+    deviation.
     """
-    quiet = {model: quieter_half(cost) for model, cost in costs.items() if cost.turns}
-    if not quiet:
+    if not costs:
         return {}
+    quiet = {model: quieter_half(cost) for model, cost in costs.items()}
     reference = pd.concat(quiet.values())[RULERS].stack().median()
     names = {model: f"costs/{costs[model].name}" for model in quiet}
     found: dict[str, dict[str, Value]] = {model: {} for model in quiet}
@@ -62,7 +62,7 @@ def rounds(costs: Iterable[CostRecord]) -> pd.DataFrame | None:
     beside it, and per_mac, that over the multiply-accumulates of an image.
     """
     frames = []
-    for cost in (cost for cost in costs if cost.turns):
+    for cost in costs:
         config, turns = cost.config, quieter_half(cost)
         seconds = turns.train_seconds / turns[RULED["train_seconds"]]
         labels = {"name": f"costs/{cost.name}", "model": config.model, "seed": turns.index}
@@ -73,16 +73,15 @@ def rounds(costs: Iterable[CostRecord]) -> pd.DataFrame | None:
 
 
 def timing(costs: Mapping[str, CostRecord]) -> dict[str, Value]:
-    """How the measuring went: `turns`, `minutes`, `ruler_moved`, `busy_percent`; nan without turns.
+    """How the measuring went: `turns`, `minutes`, `ruler_moved`, `busy_percent`; nan without costs.
 
     `ruler_moved` is the largest median ruler of a turn over the smallest; `busy_percent` what other
     processes and other virtual machines took of all cores, the mean over turns.
     """
-    timed = [cost for cost in costs.values() if cost.turns]
-    turns = [turn for cost in timed for turn in cost.turns]
-    if not turns:
+    if not costs:
         return dict.fromkeys(("turns", "minutes", "ruler_moved", "busy_percent"), Value(nan))
-    ends = [(cost.environment.started, cost.environment.finished) for cost in timed]
+    turns = [turn for cost in costs.values() for turn in cost.turns]
+    ends = [(cost.environment.started, cost.environment.finished) for cost in costs.values()]
     started, finished = (map(datetime.fromisoformat, times) for times in zip(*ends, strict=True))
     rulers = [np.median(turn.ruler_ms) for turn in turns]
     found = {
@@ -91,5 +90,5 @@ def timing(costs: Mapping[str, CostRecord]) -> dict[str, Value]:
         "ruler_moved": max(rulers) / min(rulers),
         "busy_percent": np.mean([turn.others_percent + turn.steal_percent for turn in turns]),
     }
-    sources = [f"costs/{cost.name}" for cost in timed]
+    sources = [f"costs/{cost.name}" for cost in costs.values()]
     return {name: Value(number, sources) for name, number in found.items()}
