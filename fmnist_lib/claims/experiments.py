@@ -164,8 +164,13 @@ def _evidence(effects: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sen
     texts, values = [], {}
     for at, (c, found) in enumerate(effects.items()):
         own = runs[runs.model.isin([c.model, c.rival]) & runs.variant.isin([c.variant, "paper"])]
-        values[f"effect{at}"] = Value(found.effect, [*own.name], **found.interval._asdict())
+        accuracies = c.measure == "test_accuracy"
+        effect, low, high = (found.effect, *found.interval)
+        if not accuracies:  # back from logarithms
+            effect, low, high = np.exp(np.divide([effect, low, high], 100))
+        values[f"effect{at}"] = Value(effect, [*own.name], low=low, high=high)
         beside = f" beyond {MODELS[c.rival].title}" if c.rival else BESIDE.get(c.measure, "")
-        texts.append(f"{c.variant}{beside} {{effect{at}:+.2f}} ({{effect{at}.interval:+.2f}})")
-    unit = "points" if c.measure == "test_accuracy" else "100 × the natural logarithm of the ratio"
-    return Sentence(f"Effects: {'; '.join(texts)} ({unit}).", values)
+        spec = "+.2f" if accuracies else ".2f"
+        texts.append(f"{c.variant}{beside} {{effect{at}:{spec}}} ({{effect{at}.interval:{spec}}})")
+    lead = "Effects in points" if accuracies else "Times as long as without"
+    return Sentence(f"{lead}: {'; '.join(texts)}.", values)
