@@ -16,6 +16,7 @@ from fmnist_lib.results.statistics import ALPHA, Estimate, holm
 from fmnist_lib.results.value import Value
 
 Answer = bool | None  # None is unknown
+OUR_MACHINE = "our machine"  # on which a failure may hang
 
 
 class Outcome(StrEnum):
