@@ -45,7 +45,7 @@ def run_on_workers(
                 env=ENVIRONMENT,
             )
             at_the_end.callback(pool.shutdown, kill_workers=True)
-            with no_interrupt():  # which workers inherit: an interrupt is for this process alone
+            with not_now(signal.SIGINT, signal.SIGTERM):  # half-started workers would not end well
                 runs = {pool.submit(run_in_worker, c, **given): c for c in configs}
         except (OSError, RuntimeError, NotImplementedError) as error:
             raise FailedError(
@@ -66,14 +66,14 @@ def run_on_workers(
 
 
 @contextmanager
-def no_interrupt() -> Iterator[None]:
-    """Let no interrupt in, which comes afterwards; on Windows nothing is held back."""
-    if held := hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def not_now(*signals: signal.Signals) -> Iterator[None]:
+    """Hold back signals, which come afterwards; on Windows nothing is held back."""
+    if known := hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
-        if held:
+        if known:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -89,6 +89,8 @@ def listen(epochs: SimpleQueue, on_epoch: OnEpoch) -> None:
 def start_worker(epochs: SimpleQueue, alive: Connection) -> None:
     """Make ready to tell of epochs, and to end with the process at the other end of `alive`."""
     run_in_worker.epochs = epochs
+    if hasattr(signal, "pthread_sigmask"):  # what was held back; an interrupt is the parent's alone
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=end_with, args=(alive,), daemon=True).start()
 
 
