@@ -54,6 +54,8 @@ def test_runs_come_in_the_papers_order_then_by_seed(tmp_path):
     assert [run.config.seed for run in results.of("lenet5")] == [0, 2]
     assert [variant_of(run.config) for run in results.runs][1:4] == ["paper", "relu", "paper"]
     assert tables.models_frame(results).n["lenet5"] == 2
+    with pytest.raises(UserError, match="no results for 'resnet_mini'"):
+        results.of("resnet_mini")
 
 
 def test_planned_variants_have_their_names_whatever_the_protocol():
@@ -95,6 +97,7 @@ def test_costs_are_the_newest_of_the_machine_that_timed_the_most(tmp_path):
         *(make_cost(lenet, name="new", finished=later[3]), make_cost(lenet, name="old")),
         make_cost(make_run(batch_size=32, test_images=N).record.config, finished=later[4]),
         make_cost(lenet, name="there").model_copy(update={"environment": elsewhere}),
+        make_cost(lenet, name="bare", finished=later[5]).model_copy(update={"turns": ()}),
         *(make_cost(vit, name="vit"), make_cost(cnn, name="cnn")),
     ]
     found = stored(tmp_path, {}, {"model": "vit_tiny"}, costs=costs).costs
@@ -242,6 +245,8 @@ def test_equal_models_are_shown_to_be_so(tmp_path):
     assert row.difference.high == pytest.approx(1.96 * 100 * 2 / size, abs=1e-3)
     same = tables.pairs(stored(tmp_path / "same", {}, {"model": "vit_tiny"})).iloc[0]
     assert (same.p_holm, same.differs) == (1, "undecided")
+    with pytest.raises(UserError, match="same images"):
+        tables.pairs(stored(tmp_path / "unlike", {}, {"model": "vit_tiny", "test_images": 50}))
     assert tables.pairs(stored(tmp_path / "alone", {})).empty
 
 

@@ -164,15 +164,14 @@ def effect(c: Comparison, runs: pd.DataFrame) -> Estimate:
 
 def _evidence(effects: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sentence:
     texts, values = [], {}
+    accuracies = {c.measure for c in effects} == {"test_accuracy"}
+    lead = "Effects in points" if accuracies else "Times as long as without"
+    spec = "+.2f" if accuracies else ".2f"
     for at, (c, found) in enumerate(effects.items()):
         own = runs[runs.model.isin([c.model, c.rival]) & runs.variant.isin([c.variant, "paper"])]
-        accuracies = c.measure == "test_accuracy"
-        effect, low, high = (found.effect, *found.interval)
-        if not accuracies:  # back from logarithms
-            effect, low, high = np.exp(np.divide([effect, low, high], 100))
+        numbers = np.array([found.effect, *found.interval])
+        effect, low, high = numbers if accuracies else np.exp(numbers / 100)  # were logarithms
         values[f"effect{at}"] = Value(effect, [*own.name], low=low, high=high)
         beside = f" beyond {MODELS[c.rival].title}" if c.rival else BESIDE.get(c.measure, "")
-        spec = "+.2f" if accuracies else ".2f"
         texts.append(f"{c.variant}{beside} {{effect{at}:{spec}}} ({{effect{at}.interval:{spec}}})")
-    lead = "Effects in points" if accuracies else "Times as long as without"
     return Sentence(f"{lead}: {'; '.join(texts)}.", values)

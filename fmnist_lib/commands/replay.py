@@ -79,8 +79,7 @@ def verify(starts: tuple[str, ...], *, jobs: int, quick: bool) -> dict[str, Verd
             if config.name in failures:
                 verdicts[record.name] = FAILED, failures[config.name]
                 continue
-            again = scratch.read(config.name)
-            verdicts[record.name] = compare_runs(record, again, quick=quick)
+            verdicts[record.name] = compare_runs(record, scratch.read(config.name), quick=quick)
             kept = scratch.folder.with_name("verified") / config.name
             shutil.rmtree(kept, ignore_errors=True)
             os.renames(scratch.folder / config.name, kept)  # so that the next call trains it anew

@@ -27,7 +27,7 @@ HOW |= {"validation_images", "train_images", "test_images"}
 
 @dataclass(frozen=True)
 class Results:
-    """Runs by model and variant, then by seed and fold, at one stopping rule."""
+    """Runs keyed by model and variant, then by seed and fold, at one stopping rule."""
 
     store: RunStore
     runs: tuple[RunRecord, ...]  # in the paper's order, the paper's variant first, then by seed
@@ -42,22 +42,24 @@ class Results:
         return any(run.config.shortened for run in self.runs)
 
     @cached_property
-    def _of_paper(self) -> dict[str, list[RunRecord]]:
-        found: dict[str, list[RunRecord]] = {}
+    def _keyed(self) -> dict[tuple[str, str], list[RunRecord]]:
+        keyed: dict[tuple[str, str], list[RunRecord]] = {}
         chosen = plans.FAMILIES[self.family].search  # one recipe a model: how it is trained
         for run in self.runs:
-            if chosen or variant_of(run.config) == plans.PAPER:
-                found.setdefault(run.config.model, []).append(run)
-        return found
+            variant = plans.PAPER if chosen else variant_of(run.config)
+            keyed.setdefault((run.config.model, variant), []).append(run)
+        return keyed
 
     @property
     def models(self) -> list[str]:
         """The models there are runs of as the paper has them, in the paper's order."""
-        return [*self._of_paper]
+        return [model for model, variant in self._keyed if variant == plans.PAPER]
 
-    def of(self, model: str) -> list[RunRecord]:
-        """The runs of a model as the paper has it, by seed and fold."""
-        return self._of_paper[model]
+    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
+        """The runs of a model by seed and fold; raises `UserError` if there is none."""
+        if (model, variant) not in self._keyed:
+            raise UserError(f"no results for {model!r}")
+        return self._keyed[model, variant]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run; one that holds a fold out is tested on that."""
@@ -101,7 +103,7 @@ def load_results(
     """The results of those of `configs` that the store has a record of, with the newest costs.
 
     What is `known` of them besides is their `origin` and `family`. Raises `UserError` for no record
-    at all, one without the stopping rule, or runs of one model that differ in more than seed and
+    at all, one without the stopping rule, or runs of one variant that differ in more than seed and
     fold, whose mean would mean nothing.
     """
     wanted = {config.name: config for config in configs}
@@ -109,14 +111,13 @@ def load_results(
     if not found:
         raise UserError(f"{store.folder}: no record of {', '.join(wanted) or 'any run'}")
     results = Results(store, tuple(sorted(found, key=_place)), rule=rule, **known)
-    for run in found:
-        if rule not in run.stops:
-            there = ", ".join(run.stops)
-            raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
-    for first, *others in map(results.of, results.models):
-        for run in others:
-            if run.config.differs(first.config, ignoring=REPLICATE):
-                raise UserError(f"{run.name} and {first.name} differ in more than the seed")
+    for runs in results._keyed.values():
+        for run in runs:
+            if rule not in run.stops:
+                there = ", ".join(run.stops)
+                raise UserError(f"{run.name}: no result for rule {rule!r}; there are: {there}")
+            if run.config.differs(runs[0].config, ignoring=REPLICATE):
+                raise UserError(f"{run.name} and {runs[0].name} differ in more than the seed")
     return replace(results, costs=_newest_costs(results))
 
 

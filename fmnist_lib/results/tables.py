@@ -268,7 +268,7 @@ def compare(
 
     Chance is that of seeds and, for accuracies on test images, of those images; of runs by fold it
     is that of folds, in which they are paired. Raises `UserError` for models that were not tested
-    on the same folds.
+    on the same images.
     """
     sides = [measured(results, model, name) for model in (first, second)]
     lead = None
@@ -276,7 +276,10 @@ def compare(
         if len({tuple(side.parts) for side in sides}) > 1:
             raise UserError(f"{first} and {second} were not tested on the same folds")
     elif name in ("test_accuracy", *GAPS):
-        lead = 100 * (results.shares_right(first) - results.shares_right(second))
+        shares = [results.shares_right(model) for model in (first, second)]
+        if len(shares[0]) != len(shares[1]):
+            raise UserError(f"{first} and {second} were not tested on the same images")
+        lead = 100 * (shares[0] - shares[1])
     found = _estimate(results, [[*side.parts.values()] for side in sides], lead)
     return Value(found.effect, sides, **found.interval._asdict()), found
 

@@ -24,8 +24,7 @@ def times_of(costs: Mapping[str, CostRecord]) -> dict[str, dict[str, Value]]:
 
     Of a model's turns the quieter half counts. Each time is multiplied by the reference, the median
     ruler of all quiet halves, over the ruler beside it; so it rests on all these records. A Value
-    is the median, `low` to `high` are the 5th to 95th percentile, `std` the sample standard
-    deviation.
+    is the median, `std` the sample standard deviation, `low` to `high` the middle 90 %.
     """
     if not costs:
         return {}
