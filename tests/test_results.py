@@ -14,7 +14,7 @@ from fmnist_lib.results.load import Results, as_recorded, load_results, variant_
 from fmnist_lib.results.statistics import share_interval
 from fmnist_lib.results.value import Value, framed
 from fmnist_lib.runs.config import Stop, make_config
-from fmnist_lib.runs.plans import ABLATED, AUGMENTED, plan
+from fmnist_lib.runs.plans import ABLATED, AUGMENTED, DESIGNS, plan
 from fmnist_lib.runs.store import RunStore
 
 N = 100  # test images of a made-up run
@@ -60,7 +60,7 @@ def test_runs_come_in_the_papers_order_then_by_seed(tmp_path):
 
 def test_planned_variants_have_their_names_whatever_the_protocol():
     protocol = {"protocol": "split", "seed": 3, "test_images": 500}
-    for known in (*ABLATED, *AUGMENTED):
+    for known in (*ABLATED, *DESIGNS, *AUGMENTED):
         config = make_config(model=known.model, **known.settings, **protocol)
         assert variant_of(config) == known.name
     assert variant_of(make_config(model="lenet5", **protocol)) == "paper"

@@ -194,7 +194,7 @@ def _apart(config: RunConfig) -> str:
 
 @cache
 def _planned() -> dict[tuple[str, str], str]:
-    variants = (*plans.ABLATED, *plans.VARIED, *plans.AUGMENTED)
+    variants = (*plans.ABLATED, *plans.DESIGNS, *plans.VARIED, *plans.AUGMENTED)
     return {(v.model, _apart(make_config(model=v.model, **v.settings))): v.name for v in variants}
 
 
