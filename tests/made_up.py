@@ -41,6 +41,7 @@ ENVIRONMENT = Environment(
     started="2026-01-01T10:00:00+00:00",
     finished="2026-01-01T10:01:30+00:00",
 )
+BY_TEST, BY_VALIDATION = Stop(), Stop(monitor="validation_loss")
 PARAMETERS = {"lenet5": 60_000, "vit_tiny": 100_000}  # else 10,000
 
 
@@ -104,6 +105,17 @@ def make_run(
         result_digest="",
     )
     return RunOutput(sealed(record), predictions, {})
+
+
+def split_run(model, seed, tested, chosen, **more):
+    """A run wrong on so many of 100 images where the test loss chose, and where validation did."""
+    wrong = {BY_TEST.name: tested, BY_VALIDATION.name: chosen}
+    return {
+        **{"model": model, "seed": seed, "protocol": "split", "stops": (BY_TEST, BY_VALIDATION)},
+        **{"losses": (0.9, 0.5, 0.7), "validation_losses": (0.9, 0.6, 0.4)},
+        "predicted": {rule: mistaken(100, slice(count)) for rule, count in wrong.items()},
+        **more,
+    }
 
 
 def sealed(record):

@@ -5,7 +5,7 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
-from made_up import make_cost, make_run, mistaken, stored
+from made_up import BY_TEST, BY_VALIDATION, make_cost, make_run, split_run, stored
 from scipy import stats
 
 from fmnist_lib.claims.judge import judge_all
@@ -15,21 +15,8 @@ from fmnist_lib.report.sections import tied
 from fmnist_lib.results import tables
 from fmnist_lib.results.load import Results, recorded_family
 from fmnist_lib.results.statistics import share_interval
-from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import SPLIT
 from fmnist_lib.runs.store import RunStore
-
-BY_TEST, BY_VALIDATION = Stop(), Stop(monitor="validation_loss")
-
-
-def run(model, seed, tested, chosen):
-    """A run wrong on so many of 100 images where the test loss chose, and where validation did."""
-    wrong = {BY_TEST.name: tested, BY_VALIDATION.name: chosen}
-    return {
-        **{"model": model, "seed": seed, "protocol": "split", "stops": (BY_TEST, BY_VALIDATION)},
-        **{"losses": (0.9, 0.5, 0.7), "validation_losses": (0.9, 0.6, 0.4)},
-        "predicted": {rule: mistaken(100, slice(count)) for rule, count in wrong.items()},
-    }
 
 
 @pytest.fixture
@@ -37,7 +24,7 @@ def held(tmp_path):
     """Two models with two seeds; epoch 2 has the lowest test loss, 3 the lowest validation loss."""
     runs = [("lenet5", 0, 5, 8), ("lenet5", 1, 6, 10), ("vit_tiny", 0, 20, 19)]
     runs += [("vit_tiny", 1, 20, 21)]
-    return stored(tmp_path, *(run(*each) for each in runs), rule=BY_VALIDATION.name)
+    return stored(tmp_path, *(split_run(*each) for each in runs), rule=BY_VALIDATION.name)
 
 
 def test_optimism_and_the_parts_of_chance_by_hand(held):
@@ -62,7 +49,7 @@ def test_optimism_and_the_parts_of_chance_by_hand(held):
 
 
 def test_of_one_run_a_model_nothing_is_said_of_chance(tmp_path):
-    alone = stored(tmp_path, run("lenet5", 0, 5, 8), rule=BY_VALIDATION.name)
+    alone = stored(tmp_path, split_run("lenet5", 0, 5, 8), rule=BY_VALIDATION.name)
     frame = tables.honesty(alone)
     assert (frame.optimism["lenet5"], tables.over_models(frame.optimism)) == (3, 3)
     assert isnan(tables.over_models(frame.optimism).low)
@@ -114,7 +101,7 @@ def test_a_family_is_of_the_device_that_trained_the_most_of_it(tmp_path):
 
 def test_runs_that_hold_images_out_have_the_times_of_their_models(tmp_path):
     plain = make_run(test_images=100).record.config
-    results = stored(tmp_path, run("lenet5", 0, 5, 8), costs=[make_cost(plain)])
+    results = stored(tmp_path, split_run("lenet5", 0, 5, 8), costs=[make_cost(plain)])
     assert results.costs["lenet5"].config == plain
     assert tables.models_frame(results).train_seconds["lenet5"] == pytest.approx(10)
 

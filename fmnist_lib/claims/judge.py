@@ -1,12 +1,13 @@
 """All claims judged, on our runs and on the paper's own tables; verdicts counted; agreement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
 
 import pandas as pd
 
 from fmnist_lib.claims import protocol  # noqa: F401, which puts its rules into CLAIMS
+from fmnist_lib.claims.effects import joined
 from fmnist_lib.claims.experiments import Comparison, judge_experiment
 from fmnist_lib.claims.paper import REPORTED, reported_frame
 from fmnist_lib.claims.verdicts import CLAIMS, Claim, Outcome, Sentence, Tables, Verdict, outcome_of
@@ -24,28 +25,29 @@ AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_
 
 
 def judge_all(
-    results: Results, validated: Results | None = None, timings: pd.DataFrame | None = None
+    results: Results,
+    validated: Results | None = None,
+    trials: Sequence[Results] = (),
+    timings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return what `judge` does, of runs by the paper's protocol.
 
-    `timings` are those of C17, by default of what was timed together with these models.
-    `validated`, and `…_validated` of the names in `AT`, have the outcomes in runs whose epoch
-    validation images chose.
+    `trials` are families of variants, whose control is `validated`; they are read at the stopping
+    rules of both. `timings` are those of C17, by default of what was timed together with these
+    models. `validated`, and `…_validated` of the names in `AT`, have the outcomes in runs whose
+    epoch validation images chose.
     """
     if timings is None:
         calls = {cost.environment.started for cost in results.costs.values()}
         timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
-    judged = _judge_runs(results, timings)
-    other = _judge_runs(validated, timings)[AT] if validated else Outcome.UNTESTED
+    with_variants = [validated, *trials] if trials else []
+    judged = judge(our_tables(results), joined(with_variants or [results], results.rule), timings)
+    other: pd.DataFrame | Outcome = Outcome.UNTESTED
+    if validated:
+        runs = joined(with_variants or [validated], validated.rule)
+        other = judge(our_tables(validated), runs, timings)[AT]
     judged[[f"{name}_validated" for name in AT]] = other
     return judged.assign(validated=judged.at_margin_validated)
-
-
-def _judge_runs(results: Results, timings: pd.DataFrame | None) -> pd.DataFrame:
-    """Return what `judge` does, of our runs, each with which images it gets right."""
-    runs = tables.runs_frame(results)
-    runs["right"] = [results.predictions(run)["right"] for run in results.runs]
-    return judge(our_tables(results), runs[runs.fold.isna()], timings)
 
 
 def judge(

@@ -3,6 +3,7 @@
 The sentences here are those of all six models; what is special about one stands in its notebook.
 """
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,9 +125,9 @@ def study(results: Results) -> SimpleNamespace:
     )
 
 
-def everyone(models: pd.DataFrame) -> dict[str, SimpleNamespace]:
-    """Each of the six by name, for sentences; one without runs here has nothing but dashes."""
-    return tables.namespace(models.reindex([*MODELS], fill_value=Value(np.nan)))
+def everyone(rows: pd.DataFrame, names: Iterable[str] = MODELS) -> dict[str, SimpleNamespace]:
+    """Each of the six, or other rows, by name; one without runs here has nothing but dashes."""
+    return tables.namespace(rows.reindex([*names], fill_value=Value(np.nan)))
 
 
 def measuring(results: Results) -> SimpleNamespace:

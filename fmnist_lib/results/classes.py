@@ -1,12 +1,13 @@
 """What the models predicted, class by class and image by image. Not here: scores of whole runs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
-from fmnist_lib.results.load import Results, names_of, over_runs
+from fmnist_lib.results.load import Results, names_of, over_runs, paired
 from fmnist_lib.results.value import Value, framed
 from fmnist_lib.runs.record import RunRecord
 
@@ -49,6 +50,21 @@ def class_scores(results: Results) -> pd.DataFrame:
             support = Value(true[0, place], runs[0].name)
             rows.append({"model": model, "class": name, **row, "support": support})
     return pd.DataFrame(rows, dtype=object)
+
+
+def recall_changes(results: Results, control: Results) -> pd.DataFrame:
+    """One row a variant, model and class: `change` in recall against the control, in points.
+
+    Paired by seed; its interval is over seeds alone.
+    """
+    rows, control = [], replace(control, rule=results.rule)
+    before = class_scores(control).set_index(["model", "class"]).class_recall
+    for variant in dict.fromkeys(variant for _, variant in results.variants):
+        own = replace(results, variant=variant)
+        for row in class_scores(own)[["model", "class", "class_recall"]].itertuples(index=False):
+            change = paired(row.class_recall, before[row[:2]])
+            rows.append([variant, *row[:2], change])
+    return pd.DataFrame(rows, columns=["variant", "model", "class", "change"], dtype=object)
 
 
 def most_confused(results: Results, model: str, k: int) -> pd.DataFrame:

@@ -35,6 +35,7 @@ class Results:
     rule: str = Stop().name  # the stopping rule that everything is read at
     origin: str = ""  # where the records come from, for the reader
     family: str = plans.PAPER
+    variant: str = plans.PAPER  # of each model, what is read
 
     @property
     def draft(self) -> bool:
@@ -51,15 +52,20 @@ class Results:
         return keyed
 
     @property
-    def models(self) -> list[str]:
-        """The models there are runs of as the paper has them, in the paper's order."""
-        return [model for model, variant in self._keyed if variant == plans.PAPER]
+    def variants(self) -> list[tuple[str, str]]:
+        """Each model with each variant there are runs of."""
+        return [*self._keyed]
 
-    def of(self, model: str, variant: str = plans.PAPER) -> list[RunRecord]:
+    @property
+    def models(self) -> list[str]:
+        """The models there are runs of in the variant that is read, in the paper's order."""
+        return [model for model, variant in self._keyed if variant == self.variant]
+
+    def of(self, model: str) -> list[RunRecord]:
         """The runs of a model by seed and fold; raises `UserError` if there is none."""
-        if (model, variant) not in self._keyed:
+        if (model, self.variant) not in self._keyed:
             raise UserError(f"no results for {model!r}")
-        return self._keyed[model, variant]
+        return self._keyed[model, self.variant]
 
     def kept(self, run: RunRecord) -> StopResult:
         """What the stopping rule kept of a run; one that holds a fold out is tested on that."""
@@ -205,12 +211,22 @@ def names_of(runs: Iterable[RunRecord]) -> list[str]:
 
 def over_runs(runs: Sequence[RunRecord], numbers: Sequence[float]) -> Value:
     """The mean of a number that each run has, its spread and 95 % interval (t), and the parts."""
-    mean, df = float(np.mean(numbers)), len(numbers) - 1
-    std = float(np.std(numbers, ddof=1)) if df else nan
-    reach = stats.t.ppf(0.975, df) * (std / np.sqrt(df + 1))
     parts = {_replicate(run.config): float(n) for run, n in zip(runs, numbers, strict=True)}
-    spread = {"std": std, "low": mean - reach, "high": mean + reach}
-    return Value(mean, names_of(runs), **spread, parts=parts)
+    return _over(parts, names_of(runs))
+
+
+def paired(after: Value, before: Value) -> Value:
+    """As `over_runs`, the difference of two means over the seeds and folds that both have."""
+    common = [part for part in after.parts if part in before.parts]
+    return _over({part: after.parts[part] - before.parts[part] for part in common}, after, before)
+
+
+def _over(parts: Mapping[str, float], *of: object) -> Value:
+    numbers, df = [*parts.values()], len(parts) - 1
+    mean = float(np.mean(numbers)) if numbers else nan
+    std = float(np.std(numbers, ddof=1)) if df > 0 else nan
+    reach = stats.t.ppf(0.975, df) * std / np.sqrt(df + 1) if df > 0 else nan
+    return Value(mean, *of, std=std, low=mean - reach, high=mean + reach, parts=parts)
 
 
 def _replicate(config: RunConfig) -> str:

@@ -22,7 +22,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.paths import ROOT
 from fmnist_lib.results import statistics
 from fmnist_lib.results.columns import column
-from fmnist_lib.results.load import Results, names_of, over_runs, variant_of
+from fmnist_lib.results.load import Results, names_of, over_runs, paired, variant_of
 from fmnist_lib.results.statistics import ALPHA, Estimate, estimate, holm, resampled
 from fmnist_lib.results.times import RULED, times_of
 from fmnist_lib.results.value import Value, framed, reported
@@ -189,7 +189,7 @@ def gain(results: Results, longer: Results, model: str) -> tuple[Value, Estimate
     """What the longer patience adds to a model's test accuracy in points, paired within runs."""
     sides = replace(results, runs=longer.runs), longer
     before, after = (measured(side, model, "test_accuracy") for side in sides)
-    gains = {part: after.parts[part] - number for part, number in before.parts.items()}
+    gains = paired(after, before).parts
     lead = None
     if not results.folding:
         lead = 100 * np.subtract(longer.shares_right(model), sides[0].shares_right(model))
@@ -294,23 +294,30 @@ def pairs(results: Results) -> pd.DataFrame:
     chosen = [*combinations(results.models, 2)]
     found = [compare(results, *pair) for pair in chosen]
     differences, estimates = [value for value, _ in found], [each for _, each in found]
-    differs = holm([each.p_differs() for each in estimates])
-    equal = holm([each.p_equal(EQUAL[1]) for each in estimates])
     columns = {
         "first": [MODELS[first].title for first, _ in chosen],
         "second": [MODELS[second].title for _, second in chosen],
         "difference": differences,
-        "p_holm": [Value(p, differences) for p in differs],
-        "differs": [
-            "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided"
-            for p, p_equal in zip(differs, equal, strict=True)
-        ],
+        **decisions(estimates, differences),
         "detectable": [
             Value(each.detectable(), difference)
             for each, difference in zip(estimates, differences, strict=True)
         ],
     }
     return pd.DataFrame(columns, index=["_".join(pair) for pair in chosen], dtype=object)
+
+
+def decisions(estimates: Sequence[Estimate], rest_on: object) -> dict[str, list]:
+    """The columns `p_holm` and `differs` of some comparisons, as in `pairs`."""
+    differs = holm([each.p_differs() for each in estimates])
+    equal = holm([each.p_equal(EQUAL[1]) for each in estimates])
+    return {
+        "p_holm": [Value(p, rest_on) for p in differs],
+        "differs": [
+            "yes" if p < ALPHA else "no" if p_equal < ALPHA else "undecided"
+            for p, p_equal in zip(differs, equal, strict=True)
+        ],
+    }
 
 
 @cache

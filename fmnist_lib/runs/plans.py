@@ -154,7 +154,8 @@ FAMILIES: Mapping[str, Family] = {
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
 """In percent, Table 1 of the paper."""
 
-IN_REPORT = ("split", "quick-search", "quick")  # beside the runs of the paper's protocol
+# Beside the runs of the paper's protocol.
+IN_REPORT = ("split", "ablations", "augment", "quick-search", "quick")
 
 ONCE = Family(all_models(), seeds="0")  # one run a model, by the paper's protocol
 PROFILES = ("smoke", "paper", "quick", "study")
@@ -206,11 +207,16 @@ def plan_families(
 
 
 def in_small(name: str) -> Family:
-    """Return a family with one shortened run of each variant; a search tries one recipe alone."""
+    """Return a family with one shortened run of each variant; a search tries one recipe alone.
+
+    Of ablations there is one a model, so that a report of any model has some.
+    """
     family = FAMILIES[name]
     if family.search:
         return replace(in_small(family.search), settings=SMOKE)
     variants = family.variants[: len(MODELS)] if name.endswith("-search") else family.variants
+    if name == "ablations":
+        variants = [*{v.model: v for v in (*DESIGNS, *ABLATED[::-1])}.values()]
     settings = {**family.settings, **SMOKE, "validation_images": 64}
     return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
 

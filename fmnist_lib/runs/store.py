@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import safetensors.numpy
@@ -48,6 +49,9 @@ class RunStore:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = Path(folder)
         self.read_only = read_only  # what is damaged there is named, but stays where it is
+        self._arrays = read_arrays
+        if read_only:  # each file is read once: a report asks for it a dozen times
+            self._arrays, self._read = cache(read_arrays), cache(self._read)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -178,7 +182,7 @@ class RunStore:
     def predictions(self, record: RunRecord, rule: str) -> Arrays:
         """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
         path = self.path_of(record, "predictions", rule)
-        return read_arrays(path, record.stops[rule].predictions_sha256)
+        return self._arrays(path, record.stops[rule].predictions_sha256)
 
     def weights(self, record: RunRecord, rule: str) -> Arrays:
         """Return the best weights under a rule, checked; raise `DamagedRecordError`."""

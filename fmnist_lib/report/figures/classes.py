@@ -1,9 +1,10 @@
 """Classes and images: scores of each class, mistakes, how sure models are, images themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from seaborn import heatmap
@@ -13,6 +14,7 @@ from fmnist_lib.results.columns import heading
 
 _LIGHT = LinearSegmentedColormap.from_list("light", ["#f2b183", "#fbe9dc", "#f4f8fc", "#9cc4e4"])
 _ERRORS = LinearSegmentedColormap.from_list("errors", ["#fdf3ea", "#f0a868", "#b8500f", "#5a1f00"])
+_CHANGES = LinearSegmentedColormap.from_list("changes", ["#f2b183", "#ffffff", "#9cc4e4"])
 _STEPS = (0.1, 0.5, 1, 2, 5, 10, 20, 100)  # percent of a class's images; each about twice the last
 _WRITTEN = 5  # percent from which on a mistake's share is written in its cell
 
@@ -30,10 +32,40 @@ def class_heat(scores: pd.DataFrame) -> Figure:
     look = {"annot_kws": {"size": style.SMALL, "color": style.INK}, "cbar": False, "linewidth": 1}
     heatmap(f1, ax=axes, cmap=_LIGHT, annot=True, fmt=".1f", **look)
     style.name_rows(axes, f1.index, first=0.5)
-    names = [name.replace("/", "/\n").replace(" ", "\n") for name in f1.columns]
-    axes.set_xticklabels(names, rotation=0)
+    _name_classes(axes, f1.columns)
     axes.set(xlabel=f"{heading('f1')} of each class, the hardest first", ylabel="")
     axes.tick_params(length=0)
+    return figure
+
+
+def _name_classes(axes: Axes, names: Iterable[str]) -> None:
+    broken = [name.replace("/", "/\n").replace(" ", "\n") for name in names]
+    axes.set_xticklabels(broken, rotation=0)
+
+
+@style.styled
+def recall_changes(changes: pd.DataFrame) -> Figure:
+    """What a variant changes in the recall of each class: a panel a variant, a row a model.
+
+    `changes` has one row a variant, model and class: variant, model, class, change in points.
+    """
+    variants = changes.variant.unique()
+    order = changes.groupby("class").change.apply(lambda own: own.astype(float).mean())
+    figure = style.blank(0.7 + 2.1 * len(variants))
+    panels = figure.subplots(len(variants), 1, sharex=True, squeeze=False).ravel()
+    look = {"annot_kws": {"size": style.SMALL, "color": style.INK}, "cbar": False, "linewidth": 1}
+    look |= {"fmt": "", "center": 0, "cmap": _CHANGES, "robust": True}
+    for axes, variant in zip(panels, variants, strict=True):
+        own = changes[changes.variant == variant]
+        points = own.pivot(index="model", columns="class", values="change").astype(float)
+        points = points.loc[own.model.unique(), order.sort_values(ascending=False).index]
+        words = points.map(lambda n: f"{round(n, 1) + 0.0:+.1f}".replace("-", "−"))
+        heatmap(points, ax=axes, annot=words, **look)
+        style.name_rows(axes, points.index, first=0.5)
+        axes.set(title=heading(variant), xlabel="", ylabel="")
+        axes.tick_params(length=0)
+    _name_classes(panels[-1], points.columns)
+    panels[-1].set_xlabel("Change in recall (points), the class that gains most first")
     return figure
 
 

@@ -1,6 +1,6 @@
 """Models against each other and against the paper, from `results.tables.models_frame`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -101,10 +101,10 @@ def against_paper(models: pd.DataFrame, margin: float = 1.5) -> Figure:
     axes = figure.subplots()
     band = {"color": "#f0f0f0"}
     axes.axvspan(-margin, margin, **band, linewidth=0)
-    _draw_rows(axes, models.test_accuracy, models.test_accuracy_paper)
+    _draw_rows(axes, models.test_accuracy, [*models.test_accuracy_paper])
     axes.set_xlabel("Test accuracy, ours − the paper's (points)")
     within = {f"within {margin:g} points": [band | {"linewidth": 9}]}
-    style.legend(figure, _explained(models) | within)
+    style.legend(figure, _explained(models.index) | within)
     return figure
 
 
@@ -119,30 +119,36 @@ def patience_gains(models: pd.DataFrame) -> Figure:
         left.plot(row.epochs, place, color=style.LOOKS[model].colour, **_SHORTER)
     style.name_rows(left, models.index)
     left.set(xlabel=heading("epochs"), xlim=(0, None))
-    _draw_rows(right, models.gain, dict.fromkeys(models.index, 0))
+    _draw_rows(right, models.gain, [0] * len(models))
     right.set_xlabel("Gain in test accuracy (points)")
     shorter = {"epochs at the shorter patience": [{"color": style.QUIET, **_SHORTER}]}
-    style.legend(figure, _explained(models) | shorter)
+    style.legend(figure, _explained(models.index) | shorter)
     return figure
 
 
 @style.styled
 def effects(models: pd.DataFrame, columns: Sequence[str]) -> Figure:
-    """What each of some columns adds to an accuracy, in points: a panel a column, a row a model."""
+    """What each of some columns adds to an accuracy, in points: a panel a column, a row a model.
+
+    Where there is a column `model`, several rows may be of one, and the index names them.
+    """
     figure = style.blank(1.1 + 0.36 * len(models))
-    panels = figure.subplots(1, len(columns), sharey=True)
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False).ravel()
+    whose = models.get("model", models.index.to_series())
     for axes, name in zip(panels, columns, strict=True):
-        _draw_rows(axes, models[name], dict.fromkeys(models.index, 0))
+        _draw_rows(axes, models[name].set_axis(whose), [0] * len(models))
         axes.set_xlabel(heading(name))
-    style.legend(figure, _explained(models))
+    if "model" in models:
+        style.name_rows(panels[0], [*whose], [*models.index])
+    style.legend(figure, _explained(whose.unique()))
     return figure
 
 
-def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None:
+def _draw_rows(axes: Axes, values: pd.Series, less: Sequence[float]) -> None:
     """Each model's Value less a number: interval, its runs as strokes below, the number beside."""
     axes.axvline(0, color=style.QUIET, linewidth=0.8)
     for place, (model, value) in enumerate(values.items()):
-        drawn = np.array([value, *value.interval, *value.parts.values()]) - float(less[model])
+        drawn = np.array([value, *value.interval, *value.parts.values()]) - float(less[place])
         number, ends, runs = drawn[0], drawn[1:3], drawn[3:]
         style.draw_interval(axes, model, (number, place), (ends, (place, place)))
         look = _RUN | {"color": style.LOOKS[model].colour, "label": f"_runs-{model}"}
@@ -154,6 +160,6 @@ def _draw_rows(axes: Axes, values: pd.Series, less: Mapping[str, float]) -> None
     style.name_rows(axes, values.index)
 
 
-def _explained(models: pd.DataFrame) -> style.Explained:
+def _explained(models: Iterable[str]) -> style.Explained:
     run = {"color": style.QUIET, **_RUN}
-    return {"mean, 95 % interval": style.symbols(models.index), "one run": [run]}
+    return {"mean, 95 % interval": style.symbols(models), "one run": [run]}

@@ -153,9 +153,12 @@ def log_axis(axes: Axes, values: Iterable[float], *, short: bool = False) -> Non
     axes.minorticks_off()
 
 
-def name_rows(axes: Axes, models: Sequence[str], first: float = 0) -> None:
-    """One level row a model, the first on top, with its name at the left."""
-    axes.set_yticks([first + place for place in range(len(models))], map(title_of, models))
+def name_rows(
+    axes: Axes, models: Sequence[str], names: Sequence[str] = (), *, first: float = 0
+) -> None:
+    """One level row a model, the first on top, with its name, or another, at the left."""
+    places = [first + place for place in range(len(models))]
+    axes.set_yticks(places, names or [title_of(model) for model in models])
     for tick, model in zip(axes.yaxis.get_major_ticks(), models, strict=True):
         tick.label1.set_color(LOOKS[model].ink)
     axes.set_ylim(first + len(models) - 0.5, first - 0.5)
