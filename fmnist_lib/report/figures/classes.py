@@ -54,7 +54,8 @@ def recall_changes(changes: pd.DataFrame) -> Figure:
     figure = style.blank(0.7 + 2.1 * len(variants))
     panels = figure.subplots(len(variants), 1, sharex=True, squeeze=False).ravel()
     look = {"annot_kws": {"size": style.SMALL, "color": style.INK}, "cbar": False, "linewidth": 1}
-    look |= {"fmt": "", "center": 0, "cmap": _CHANGES, "robust": True}
+    reach = max(1.0, changes.change.astype(float).abs().quantile(0.98))  # one outlier fades all
+    look |= {"fmt": "", "cmap": _CHANGES, "vmin": -reach, "vmax": reach}
     for axes, variant in zip(panels, variants, strict=True):
         own = changes[changes.variant == variant]
         points = own.pivot(index="model", columns="class", values="change").astype(float)
