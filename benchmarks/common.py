@@ -117,10 +117,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def rows_of(rates: Rates, **about: str) -> list[dict[str, str]]:
+    """Return a row of the CSV a model and way."""
+    return [
+        {
+            **{"model": model, "way": way, "images_per_second": f"{rate:.1f}"},
+            **{"ratio_to_dataloader": f"{ratio(rates, model, way):.3f}", **about},
+        }
+        for (model, way), rate in rates.items()
+    ]
+
+
 def publish(
-    name: str, section: str, rates: Rates, output: Path | None, *, whole: bool, **about: str
+    name: str, section: str, rows: Sequence[Mapping], output: Path | None, *, whole: bool
 ) -> None:
-    """Print a section; write it and a CSV, by default beside this file if `whole`.
+    """Print a section; write it and a CSV of `rows`, by default beside this file if `whole`.
 
     The section replaces what stands between the markers of a README.md beside the CSV, if any.
     """
@@ -131,11 +142,9 @@ def publish(
     output = output or Path(__file__).with_name(f"{name}.csv")
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", "way", "images_per_second", "ratio_to_dataloader", *about])
-        for (model, way), rate in rates.items():
-            share = f"{ratio(rates, model, way):.3f}"
-            writer.writerow([model, way, f"{rate:.1f}", share, *about.values()])
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     readme = output.with_name("README.md")
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     begin, end = f"<!-- {name}: written by {name}.py -->", f"<!-- /{name} -->"

@@ -24,6 +24,7 @@ from common import (
     rates_of,
     ratio,
     row_of,
+    rows_of,
     table,
 )
 from ways import Work, now, run_block
@@ -141,7 +142,8 @@ def compare(models: list[str], options: argparse.Namespace) -> None:
         "torch": torch.__version__,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-    publish("gpu", section, rates, options.output, whole=models == list(MODELS), **about)
+    rows = rows_of(rates, **about)
+    publish("gpu", section, rows, options.output, whole=models == list(MODELS))
 
 
 def time_runs(configs: Sequence[RunConfig], jobs: int) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from common import (
     publish,
     rates_of,
     row_of,
+    rows_of,
     table,
 )
 from ways import Work, matrix_gflops, prepare, run_block
@@ -117,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
         + table(["model", *ways, f"share of the limit, {ways[-1]}"], rows)
     )
     whole = (ways, models) == (list(ALL_WAYS), list(MODELS))
-    publish("throughput", section, rates, options.output, whole=whole)
+    publish("throughput", section, rows_of(rates), options.output, whole=whole)
 
 
 def main(arguments: list[str] | None = None) -> int:
