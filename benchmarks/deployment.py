@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
             raise UserError(f"{name} is not installed: pip install -e '.[deployment]'")
-    data, rows = load(), []
+    data, rows, where = load(), [], measured_on(*NEEDED)
     options.files.mkdir(parents=True, exist_ok=True)
     with one_thread():
         for model in models:
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> None:
             print(*map(" ".join, map(cells, rows[-len(FORMS) :])), sep="\n", file=sys.stderr)
     head = ["model", "form", "bytes", "test accuracy (%)", "same as PyTorch", "ms an image"]
     section = (
-        f"{measured_on(*NEEDED)}; one thread; medians of {options.rounds} rounds of "
+        f"{where}; one thread; medians of {options.rounds} rounds of "
         f"{TIMED_IMAGES} images.\n\n{table(head, map(cells, rows))}"
     )
     publish("deployment", section, rows, options.output, whole=models == list(MODELS))

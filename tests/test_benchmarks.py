@@ -35,6 +35,7 @@ def call(script: str, *arguments: object) -> subprocess.CompletedProcess:
         ("throughput", "--images 0", "allowed: 1 to 50,000"),
         ("operations", "--models vgg", "vgg"),
         ("gpu", "--profiles", "no CUDA device"),
+        ("deployment", "--models lenet5", "onnx is not installed"),
     ],
 )
 def test_bad_input_is_one_line(name, arguments, named, capsys, monkeypatch):
@@ -67,23 +68,24 @@ def test_the_better_number_of_workers_counts_and_slow_models_weigh_most():
     assert "15.0 times the DataLoader over all (at least 20: missed" in gpu.verdict(rates)
 
 
-@pytest.mark.parametrize("name", ["throughput", "gpu"])
+@pytest.mark.parametrize("name", ["throughput", "gpu", "deployment"])
 def test_the_readme_holds_the_section_between_its_markers(name, tmp_path):
     import common
 
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     rates = {("lenet5", "dataloader"): 2.0, ("lenet5", "eager"): 3.0}
-    common.publish(name, "a table", rates, None, whole=False)  # a part alone replaces nothing
+    rows = common.rows_of(rates, card="H100")
+    common.publish(name, "a table", rows, None, whole=False)  # a part alone replaces nothing
     assert (BENCHMARKS / "README.md").read_text(encoding="utf-8") == text
-    common.publish(name, "a table", rates, tmp_path / "x.csv", whole=False, card="H100")
+    common.publish(name, "a table", rows, tmp_path / "x.csv", whole=False)
     (before, _), (_, after) = (text.split(f"<!-- {x}") for x in (f"{name}:", f"/{name} -->"))
     written = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "\n\na table\n\n" in written.removeprefix(before).removesuffix(after)
     assert len(written) < len(before) + len(after) + 100
-    rows = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
-    assert rows[0] == "model,way,images_per_second,ratio_to_dataloader,card"
-    assert rows[2] == "lenet5,eager,3.0,1.500,H100"
+    lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "model,way,images_per_second,ratio_to_dataloader,card"
+    assert lines[2] == "lenet5,eager,3.0,1.500,H100"
 
 
 def test_runs_side_by_side_train_what_each_does_alone():

@@ -35,7 +35,7 @@ METRICS += ["train_loss_eval", "train_accuracy_eval", "epochs"]
 GAPS = {"gap": "train_accuracy", "gap_eval": "train_accuracy_eval"}  # minus test accuracy
 LONG = ("test_accuracy", "best_epoch", "epochs", "test_loss")  # also at the longer patience
 SIZES = ("parameters", "macs", "checkpoint_bytes")
-THROUGHPUT = "benchmarks/throughput.csv"
+THROUGHPUT, DEPLOYMENT = "benchmarks/throughput.csv", "benchmarks/deployment.csv"
 EQUAL = (0.15, 0.3, 0.6)  # points within which accuracies count as equal; the middle one decides
 
 _FILES = pd.read_csv(Path(__file__).with_name("files.csv"), index_col="file")
@@ -249,6 +249,21 @@ def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFra
             "dataloader_ratio": Value(rates.ratio_to_dataloader[model], THROUGHPUT),
             "time_share": 100 * taken / total,
         }
+    return framed(rows).rename_axis("model")
+
+
+def deployed() -> pd.DataFrame:
+    """One row a model: what the benchmarks found of its released weights outside PyTorch.
+
+    Of each of the forms `pytorch`, `onnx` and `int8`: `…_bytes`, `…_accuracy`, `…_ms` of an image,
+    and `…_same`, on how many test images it predicts what PyTorch does.
+    """
+    measures = {"bytes": "bytes", "test_accuracy": "accuracy", "latency_ms": "ms"}
+    measures["same_predictions"] = "same"
+    rows: dict[str, dict[str, Value]] = {}
+    for row in pd.read_csv(ROOT / DEPLOYMENT).to_dict("records"):
+        found = {f"{row['form']}_{n}": Value(row[m], DEPLOYMENT) for m, n in measures.items()}
+        rows.setdefault(row["model"], {"title": MODELS[row["model"]].title}).update(found)
     return framed(rows).rename_axis("model")
 
 
