@@ -2,7 +2,7 @@
 
 Each is exported to ONNX for single images, checked against PyTorch on every test image, quantised
 after training (weights per channel, activations by training images), and timed image by image on
-one thread, PyTorch and ONNX Runtime in turns.
+one thread, all models and forms in turns.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from fmnist_lib.training.loop import one_thread
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 FORMS = ("pytorch", "onnx", "int8")
 CALIBRATION_IMAGES = 500
-TIMED_IMAGES = 500  # in a round
+TIMED_IMAGES = 200  # in a round
 
 Predict = Callable[[np.ndarray], np.ndarray]  # (1, 1, 28, 28) → (1, 10)
 
@@ -104,36 +104,50 @@ def milliseconds(predict: Predict, images: torch.Tensor) -> float:
     return 1000 * median(times)
 
 
-@torch.inference_mode()
-def measure_model(
-    model: str, data: Dataset, weights: Path, folder: Path, rounds: int
-) -> list[dict[str, object]]:
-    """Return a row a form of the model: its size, what it gets right, and its time for an image."""
-    network = build_model(model)
+def forms_of(
+    model: str, data: Dataset, folder: Path
+) -> tuple[dict[str, Predict], list[dict[str, object]]]:
+    """Return a model's forms, and a row of each: its size and what it predicts."""
+    weights, network = REPORT / "models" / model / "weights.safetensors", build_model(model)
     network.load_state_dict(safetensors.torch.load_file(weights))
-    ends = {"onnx": ".onnx", "int8": ".int8.onnx"}
-    files = {"pytorch": weights, **{form: folder / f"{model}{end}" for form, end in ends.items()}}
-    export(network.eval(), files["onnx"])
-    quantise(files["onnx"], files["int8"], data.train_images[:CALIBRATION_IMAGES].numpy())
-    forms = {"pytorch": in_pytorch(network)}
-    forms |= {form: in_runtime(files[form]) for form in FORMS[1:]}
+    exported, small = (folder / f"{model}{end}" for end in (".onnx", ".int8.onnx"))
+    export(network.eval(), exported)
+    quantise(exported, small, data.train_images[:CALIBRATION_IMAGES].numpy())
+    files = dict(zip(FORMS, (weights, exported, small), strict=True))
+    runnable = (in_pytorch(network), in_runtime(exported), in_runtime(small))
+    forms = dict(zip(FORMS, runnable, strict=True))
     found = {
         form: np.array([predict(image).argmax() for image in singly(data.test_images)])
         for form, predict in forms.items()
     }
-    timed = data.test_images[:TIMED_IMAGES]
-    turns = [{form: milliseconds(forms[form], timed) for form in FORMS} for _ in range(rounds)]
-    return [
+    return forms, [
         {
             "model": model,
             "form": form,
             "bytes": files[form].stat().st_size,
             "test_accuracy": 100 * float(np.mean(found[form] == data.test_labels.numpy())),
             "same_predictions": int(np.sum(found[form] == found["pytorch"])),
-            "latency_ms": median(turn[form] for turn in turns),
         }
         for form in FORMS
     ]
+
+
+@torch.inference_mode()
+def measure(models: Sequence[str], folder: Path, rounds: int) -> list[dict[str, object]]:
+    """Return a row a model and form: its size, what it predicts, and its time for an image."""
+    data, forms, rows = load(), [], []
+    for model in models:
+        print(f"{model}: exporting, quantising, classifying", file=sys.stderr)
+        runnable, found = forms_of(model, data, folder)
+        forms += runnable.values()
+        rows += found
+    timed, turns = data.test_images[:TIMED_IMAGES], []
+    for number in range(rounds):
+        print(f"timing, round {number + 1} of {rounds}", file=sys.stderr)
+        turns.append([milliseconds(predict, timed) for predict in forms])
+    for row, times in zip(rows, np.transpose(turns), strict=True):
+        row["latency_ms"], row["latency_ms_std"] = np.median(times), np.std(times)
+    return rows
 
 
 def cells(row: dict[str, object]) -> list[str]:
@@ -141,7 +155,7 @@ def cells(row: dict[str, object]) -> list[str]:
     return [
         *(MODELS[row["model"]].title, row["form"], f"{row['bytes']:,}"),
         *(f"{row['test_accuracy']:.2f}", f"{row['same_predictions']:,}"),
-        f"{row['latency_ms']:.3f}",
+        f"{row['latency_ms']:.3f} ± {row['latency_ms_std']:.3f}",
     ]
 
 
@@ -151,16 +165,13 @@ def run(options: argparse.Namespace) -> None:
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
             raise UserError(f"{name} is not installed: pip install -e '.[deployment]'")
-    data, rows, where = load(), [], measured_on(*NEEDED)
+    where = measured_on(*NEEDED)
     options.files.mkdir(parents=True, exist_ok=True)
     with one_thread():
-        for model in models:
-            weights = REPORT / "models" / model / "weights.safetensors"
-            rows += measure_model(model, data, weights, options.files, options.rounds)
-            print(*map(" ".join, map(cells, rows[-len(FORMS) :])), sep="\n", file=sys.stderr)
+        rows = measure(models, options.files, options.rounds)
     head = ["model", "form", "bytes", "test accuracy (%)", "same as PyTorch", "ms an image"]
     section = (
-        f"{where}; one thread; medians of {options.rounds} rounds of "
+        f"{where}; one thread; medians and standard deviations of {options.rounds} rounds of "
         f"{TIMED_IMAGES} images.\n\n{table(head, map(cells, rows))}"
     )
     publish("deployment", section, rows, options.output, whole=models == list(MODELS))
@@ -171,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("deployment.py", "Export the released models to ONNX, check and time them.")
     add, files = parser.add_argument, Path(__file__).with_name("onnx")
     add("--models", default="", metavar="a,b", help="these models only (default: all six)")
-    add("--rounds", type=between(1), default=5, metavar="N", help="default: %(default)s")
+    add("--rounds", type=between(1), default=20, metavar="N", help="default: %(default)s")
     add("--files", type=Path, default=files, metavar="DIR", help="of the exported models")
     add("--output", type=Path, metavar="CSV", help="default, if all was measured: beside this file")
     return parser.carry_out(run, arguments)

@@ -263,6 +263,7 @@ def deployed() -> pd.DataFrame:
     rows: dict[str, dict[str, Value]] = {}
     for row in pd.read_csv(ROOT / DEPLOYMENT).to_dict("records"):
         found = {f"{row['form']}_{n}": Value(row[m], DEPLOYMENT) for m, n in measures.items()}
+        found[f"{row['form']}_ms"].std = row["latency_ms_std"]
         rows.setdefault(row["model"], {"title": MODELS[row["model"]].title}).update(found)
     return framed(rows).rename_axis("model")
 
