@@ -87,7 +87,7 @@ def test_of_many_runs_a_few_are_named_and_each_by_what_sets_it_apart():
     assert progress.line().count("LeNet-5") == NAMED
     assert progress.line().endswith("; 12 more")
     assert "LeNet-5 seed 100 (epochs 4, learning_rate 0.003) epoch 1, 81.0 %" in progress.line()
-    ablated = plan("study", families="paper,ablations", device="cuda")
+    ablated = plan("study", families="paper,designs", device="cuda")
     titles = titles_of(ablated)
     assert len(set(titles.values())) == len(ablated)
     assert "ResNet-Mini seed 3 (protocol split, widths [8, 16, 32])" in titles.values()

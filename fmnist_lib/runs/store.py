@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import safetensors.numpy
@@ -49,9 +49,6 @@ class RunStore:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = Path(folder)
         self.read_only = read_only  # what is damaged there is named, but stays where it is
-        self._arrays = read_arrays
-        if read_only:  # each file is read once: a report asks for it a dozen times
-            self._arrays, self._read = cache(read_arrays), cache(self._read)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -182,7 +179,7 @@ class RunStore:
     def predictions(self, record: RunRecord, rule: str) -> Arrays:
         """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
         path = self.path_of(record, "predictions", rule)
-        return self._arrays(path, record.stops[rule].predictions_sha256)
+        return read_arrays(path, record.stops[rule].predictions_sha256)
 
     def weights(self, record: RunRecord, rule: str) -> Arrays:
         """Return the best weights under a rule, checked; raise `DamagedRecordError`."""
@@ -219,11 +216,19 @@ def read_arrays(path: Path, expected: str) -> Arrays:
     if path.suffix == ".xz" and path.with_suffix("").exists():  # once they were not compressed
         path = path.with_suffix("")
     try:
-        with (lzma.open if path.suffix == ".xz" else open)(path, "rb") as file:
-            arrays = safetensors.numpy.load(file.read())
+        status = path.stat()
+        arrays = _load(path, expected, (status.st_ino, status.st_size, status.st_mtime_ns))
     except (OSError, EOFError, ValueError, lzma.LZMAError, safetensors.SafetensorError) as error:
         fault = getattr(error, "strerror", None) or error
         raise DamagedRecordError(f"{path}: cannot be read ({fault})") from None
+    return dict(arrays)
+
+
+@lru_cache(maxsize=1000)
+def _load(path: Path, expected: str, _as_of: tuple[int, ...]) -> Arrays:
+    """Do so; a file that has not changed since is read once, where a report asks a dozen times."""
+    with (lzma.open if path.suffix == ".xz" else open)(path, "rb") as file:
+        arrays = safetensors.numpy.load(file.read())
     if records.digest_arrays(arrays) != expected:
         raise DamagedRecordError(f"{path}: its content is not what the record says")
     return arrays
