@@ -97,7 +97,7 @@ def test_dry_run_names_each_run_and_changes_nothing(project, smoke_store, monkey
     states = [line.split(maxsplit=1)[1] for line in lines]
     assert states.count("cached") == 7 * len(MODELS)  # the search keeps its seed
     assert states.count("to train") == 6 * len(MODELS)
-    assert forecast.startswith(f"forecast: {3 * len(MODELS)} runs to train, 0.0 core hours; ")
+    assert forecast.startswith(f"forecast: {6 * len(MODELS)} runs to train, 0.0 core hours; ")
     assert files_of(smoke_store.folder) == before
     assert not list(project.iterdir())
 
