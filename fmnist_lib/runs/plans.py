@@ -207,15 +207,12 @@ def plan_families(
 
 
 def in_small(name: str) -> Family:
-    """Return a family with one shortened run of each variant; a search tries one recipe alone.
-
-    Of ablations there is one a model, so that a report of any model has some.
-    """
+    """Return a family with one shortened run of each variant; a search tries one recipe alone."""
     family = FAMILIES[name]
     if family.search:
         return replace(in_small(family.search), settings=SMOKE)
     variants = family.variants[: len(MODELS)] if name.endswith("-search") else family.variants
-    if name == "ablations":
+    if name == "ablations":  # one a model, so that a report of any has some
         variants = [*{v.model: v for v in (*DESIGNS, *ABLATED[::-1])}.values()]
     settings = {**family.settings, **SMOKE, "validation_images": 64}
     return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
