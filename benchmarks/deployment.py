@@ -27,7 +27,6 @@ from fmnist_lib.runs.plans import parse_models
 from fmnist_lib.training.loop import one_thread
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-FORMS = ("pytorch", "onnx", "int8")
 CALIBRATION_IMAGES = 500
 TIMED_IMAGES = 200  # in a round
 
@@ -106,29 +105,31 @@ def milliseconds(predict: Predict, images: torch.Tensor) -> float:
 
 def forms_of(
     model: str, data: Dataset, folder: Path
-) -> tuple[dict[str, Predict], list[dict[str, object]]]:
-    """Return a model's forms, and a row of each: its size and what it predicts."""
+) -> tuple[list[Predict], list[dict[str, object]]]:
+    """Return a model in each of its forms, and a row of each: its size and what it predicts."""
     weights, network = REPORT / "models" / model / "weights.safetensors", build_model(model)
     network.load_state_dict(safetensors.torch.load_file(weights))
     exported, small = (folder / f"{model}{end}" for end in (".onnx", ".int8.onnx"))
     export(network.eval(), exported)
     quantise(exported, small, data.train_images[:CALIBRATION_IMAGES].numpy())
-    files = dict(zip(FORMS, (weights, exported, small), strict=True))
-    runnable = (in_pytorch(network), in_runtime(exported), in_runtime(small))
-    forms = dict(zip(FORMS, runnable, strict=True))
+    forms = {
+        "pytorch": (weights, in_pytorch(network)),
+        "onnx": (exported, in_runtime(exported)),
+        "int8": (small, in_runtime(small)),
+    }
     found = {
         form: np.array([predict(image).argmax() for image in singly(data.test_images)])
-        for form, predict in forms.items()
+        for form, (_, predict) in forms.items()
     }
-    return forms, [
+    return [predict for _, predict in forms.values()], [
         {
             "model": model,
             "form": form,
-            "bytes": files[form].stat().st_size,
+            "bytes": file.stat().st_size,
             "test_accuracy": 100 * float(np.mean(found[form] == data.test_labels.numpy())),
             "same_predictions": int(np.sum(found[form] == found["pytorch"])),
         }
-        for form in FORMS
+        for form, (file, _) in forms.items()
     ]
 
 
@@ -139,7 +140,7 @@ def measure(models: Sequence[str], folder: Path, rounds: int) -> list[dict[str, 
     for model in models:
         print(f"{model}: exporting, quantising, classifying", file=sys.stderr)
         runnable, found = forms_of(model, data, folder)
-        forms += runnable.values()
+        forms += runnable
         rows += found
     timed, turns = data.test_images[:TIMED_IMAGES], []
     for number in range(rounds):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from made_up import BY_TEST, BY_VALIDATION, labels, split_run, stored
 
-from fmnist_lib.claims.effects import effects
-from fmnist_lib.claims.judge import judge_all
+from fmnist_lib.claims.effects import effects, joined
+from fmnist_lib.claims.judge import judge_all, outcome
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.results import classes
 from fmnist_lib.results.load import paired
@@ -91,6 +91,8 @@ def test_trials_are_judged_at_both_rules_against_runs_with_validation_images(tmp
     by_test = replace(held, rule=BY_TEST.name)
     judged = judge_all(by_test, held, [trial]).set_index("id")
     assert (judged.outcome["C16"], judged.validated["C16"]) == ("undecided", "holds")
+    runs = [joined([held, trial], rule.name) for rule in (BY_TEST, BY_VALIDATION)]
+    assert [outcome("C16", each) for each in runs] == ["undecided", "holds"]
     found = judged.evidence["C16"].values["effect0"]
     assert found == pytest.approx(-0.2)  # of five seeds three have one more wrong, two one less
     assert set(judge_all(by_test, held).outcome) == {"not tested"}

@@ -40,13 +40,12 @@ def judge_all(
     if timings is None:
         calls = {cost.environment.started for cost in results.costs.values()}
         timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
-    with_variants = [validated, *trials] if trials else []
-    judged = judge(our_tables(results), joined(with_variants or [results], results.rule), timings)
-    other: pd.DataFrame | Outcome = Outcome.UNTESTED
+    families = [validated, *trials] if validated else [results]
+    judged = judge(our_tables(results), joined(families, results.rule), timings)
+    ends = [f"{name}_validated" for name in AT]
+    judged[ends] = Outcome.UNTESTED
     if validated:
-        runs = joined(with_variants or [validated], validated.rule)
-        other = judge(our_tables(validated), runs, timings)[AT]
-    judged[[f"{name}_validated" for name in AT]] = other
+        judged[ends] = judge(our_tables(validated), joined(families, validated.rule), timings)[AT]
     return judged.assign(validated=judged.at_margin_validated)
 
 
@@ -75,6 +74,11 @@ def judge(
         row |= {"outcome": at[1], **dict(zip(AT, at, strict=True)), "depends": depends}
         rows.append({**row, "margins": margins, "evidence": evidence})
     return pd.DataFrame(rows)
+
+
+def outcome(number: str, runs: pd.DataFrame) -> str:
+    """Return how a claim about variants comes out, of runs as in `judge_experiment`."""
+    return _told(judge_experiment(number, runs))[0][1]
 
 
 def judge_tables(claim: Claim, m: Tables) -> dict[float, Verdict]:

@@ -225,7 +225,7 @@ def _over(parts: Mapping[str, float], *of: object) -> Value:
     numbers, df = [*parts.values()], len(parts) - 1
     mean = float(np.mean(numbers)) if numbers else nan
     std = float(np.std(numbers, ddof=1)) if df > 0 else nan
-    reach = stats.t.ppf(0.975, df) * std / np.sqrt(df + 1) if df > 0 else nan
+    reach = stats.t.ppf(0.975, df) * std / np.sqrt(df + 1)
     return Value(mean, *of, std=std, low=mean - reach, high=mean + reach, parts=parts)
 
 

@@ -258,13 +258,13 @@ def deployed() -> pd.DataFrame:
     Of each of the forms `pytorch`, `onnx` and `int8`: `…_bytes`, `…_accuracy`, `…_ms` of an image,
     and `…_same`, on how many test images it predicts what PyTorch does.
     """
-    measures = {"bytes": "bytes", "test_accuracy": "accuracy", "latency_ms": "ms"}
-    measures["same_predictions"] = "same"
-    rows: dict[str, dict[str, Value]] = {}
+    ends = dict(bytes="bytes", test_accuracy="accuracy", latency_ms="ms", same_predictions="same")
+    rows: dict[str, dict[str, object]] = {}
     for row in pd.read_csv(ROOT / DEPLOYMENT).to_dict("records"):
-        found = {f"{row['form']}_{n}": Value(row[m], DEPLOYMENT) for m, n in measures.items()}
-        found[f"{row['form']}_ms"].std = row["latency_ms_std"]
-        rows.setdefault(row["model"], {"title": MODELS[row["model"]].title}).update(found)
+        own = rows.setdefault(row["model"], {"title": MODELS[row["model"]].title})
+        for name, end in ends.items():
+            number = Value(row[name], DEPLOYMENT, std=row.get(f"{name}_std", nan))
+            own[f"{row['form']}_{end}"] = number
     return framed(rows).rename_axis("model")
 
 

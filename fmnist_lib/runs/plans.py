@@ -154,8 +154,7 @@ FAMILIES: Mapping[str, Family] = {
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
 """In percent, Table 1 of the paper."""
 
-# Beside the runs of the paper's protocol.
-IN_REPORT = ("split", "ablations", "augment", "quick-search", "quick")
+IN_REPORT = ("split", "ablations", "augment", "quick-search", "quick")  # beside the paper's
 
 ONCE = Family(all_models(), seeds="0")  # one run a model, by the paper's protocol
 PROFILES = ("smoke", "paper", "quick", "study")
@@ -211,9 +210,9 @@ def in_small(name: str) -> Family:
     family = FAMILIES[name]
     if family.search:
         return replace(in_small(family.search), settings=SMOKE)
-    variants = family.variants[: len(MODELS)] if name.endswith("-search") else family.variants
-    if name == "ablations":  # one a model, so that a report of any has some
-        variants = [*{v.model: v for v in (*DESIGNS, *ABLATED[::-1])}.values()]
+    variants = family.variants
+    if name == "ablations" or name.endswith("-search"):  # one a model, so that any has some
+        variants = [*{v.model: v for v in reversed((*variants, *DESIGNS))}.values()]
     settings = {**family.settings, **SMOKE, "validation_images": 64}
     return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
 

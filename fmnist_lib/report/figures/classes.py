@@ -1,6 +1,7 @@
 """Classes and images: scores of each class, mistakes, how sure models are, images themselves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,18 +30,9 @@ def class_heat(scores: pd.DataFrame) -> Figure:
     f1 = f1.loc[scores.model.unique(), f1.mean().sort_values(kind="stable").index]
     figure = style.blank(0.7 + 0.3 * len(f1))
     axes = figure.subplots()
-    look = {"annot_kws": {"size": style.SMALL, "color": style.INK}, "cbar": False, "linewidth": 1}
-    heatmap(f1, ax=axes, cmap=_LIGHT, annot=True, fmt=".1f", **look)
-    style.name_rows(axes, f1.index, first=0.5)
-    _name_classes(axes, f1.columns)
-    axes.set(xlabel=f"{heading('f1')} of each class, the hardest first", ylabel="")
-    axes.tick_params(length=0)
+    _draw_heat(axes, f1, cmap=_LIGHT, annot=True, fmt=".1f")
+    axes.set_xlabel(f"{heading('f1')} of each class, the hardest first")
     return figure
-
-
-def _name_classes(axes: Axes, names: Iterable[str]) -> None:
-    broken = [name.replace("/", "/\n").replace(" ", "\n") for name in names]
-    axes.set_xticklabels(broken, rotation=0)
 
 
 @style.styled
@@ -53,21 +45,27 @@ def recall_changes(changes: pd.DataFrame) -> Figure:
     order = changes.groupby("class").change.apply(lambda own: own.astype(float).mean())
     figure = style.blank(0.7 + 2.1 * len(variants))
     panels = figure.subplots(len(variants), 1, sharex=True, squeeze=False).ravel()
-    look = {"annot_kws": {"size": style.SMALL, "color": style.INK}, "cbar": False, "linewidth": 1}
     reach = max(1.0, changes.change.astype(float).abs().quantile(0.98))  # one outlier fades all
-    look |= {"fmt": "", "cmap": _CHANGES, "vmin": -reach, "vmax": reach}
     for axes, variant in zip(panels, variants, strict=True):
         own = changes[changes.variant == variant]
         points = own.pivot(index="model", columns="class", values="change").astype(float)
         points = points.loc[own.model.unique(), order.sort_values(ascending=False).index]
-        words = points.map(lambda n: f"{round(n, 1) + 0.0:+.1f}".replace("-", "−"))
-        heatmap(points, ax=axes, annot=words, **look)
-        style.name_rows(axes, points.index, first=0.5)
-        axes.set(title=heading(variant), xlabel="", ylabel="")
-        axes.tick_params(length=0)
-    _name_classes(panels[-1], points.columns)
+        words = points.map(lambda change: style.signed(change, 1))
+        _draw_heat(axes, points, cmap=_CHANGES, annot=words, fmt="", vmin=-reach, vmax=reach)
+        axes.set_title(heading(variant))
     panels[-1].set_xlabel("Change in recall (points), the class that gains most first")
     return figure
+
+
+def _draw_heat(axes: Axes, table: pd.DataFrame, **look: Any) -> None:  # noqa: ANN401
+    """A table of models (rows) and classes as colours, with its numbers."""
+    words = {"size": style.SMALL, "color": style.INK}
+    heatmap(table, ax=axes, annot_kws=words, cbar=False, linewidth=1, **look)
+    style.name_rows(axes, table.index, first=0.5)
+    names = [name.replace("/", "/\n").replace(" ", "\n") for name in table.columns]
+    axes.set_xticklabels(names, rotation=0)
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(length=0)
 
 
 @style.styled

@@ -135,16 +135,15 @@ def effects(models: pd.DataFrame, columns: Sequence[str]) -> Figure:
     figure = style.blank(1.1 + 0.36 * len(models))
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False).ravel()
     whose = models.get("model", models.index.to_series())
+    names = [*models.index] if "model" in models else []
     for axes, name in zip(panels, columns, strict=True):
-        _draw_rows(axes, models[name].set_axis(whose), [0] * len(models))
+        _draw_rows(axes, models[name].set_axis(whose), [0] * len(models), names)
         axes.set_xlabel(heading(name))
-    if "model" in models:
-        style.name_rows(panels[0], [*whose], [*models.index])
     style.legend(figure, _explained(whose.unique()))
     return figure
 
 
-def _draw_rows(axes: Axes, values: pd.Series, less: Sequence[float]) -> None:
+def _draw_rows(axes: Axes, values: pd.Series, less: Sequence, names: Sequence = ()) -> None:
     """Each model's Value less a number: interval, its runs as strokes below, the number beside."""
     axes.axvline(0, color=style.QUIET, linewidth=0.8)
     for place, (model, value) in enumerate(values.items()):
@@ -155,9 +154,8 @@ def _draw_rows(axes: Axes, values: pd.Series, less: Sequence[float]) -> None:
         axes.plot(runs, [place + 0.28] * len(runs), **look)
         at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         look = {"ha": "right", "va": "center", "annotation_clip": False}
-        text = f"{round(number, 2) + 0.0:+.2f}".replace("-", "−")  # zero has no minus
-        axes.annotate(text, (1, place), (38, 0), **at, **look)
-    style.name_rows(axes, values.index)
+        axes.annotate(style.signed(number, 2), (1, place), (38, 0), **at, **look)
+    style.name_rows(axes, values.index, names)
 
 
 def _explained(models: Iterable[str]) -> style.Explained:

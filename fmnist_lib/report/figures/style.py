@@ -156,9 +156,12 @@ def log_axis(axes: Axes, values: Iterable[float], *, short: bool = False) -> Non
     axes.minorticks_off()
 
 
-def name_rows(
-    axes: Axes, models: Sequence[str], names: Sequence[str] = (), *, first: float = 0
-) -> None:
+def signed(number: float, places: int) -> str:
+    """A number with its sign, a real minus; zero has none."""
+    return f"{round(number, places) + 0.0:+.{places}f}".replace("-", "−")
+
+
+def name_rows(axes: Axes, models: Sequence, names: Sequence = (), *, first: float = 0) -> None:
     """One level row a model, the first on top, with its name, or another, at the left."""
     places = [first + place for place in range(len(models))]
     axes.set_yticks(places, names or [title_of(model) for model in models])
