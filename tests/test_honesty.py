@@ -85,6 +85,17 @@ def test_folds_are_paired_and_their_variance_corrected():
         tables.compare(few, "lenet5", "vit_tiny")
 
 
+def test_a_fold_is_set_beside_the_test_images_of_the_same_network():
+    """All the test images are right: 100 %, so that the folds are harder by what is wrong there."""
+    lenet = tables.by_fold(Results(None, tuple(by_fold("lenet5", [90.0, 91.0, 92.0, 93.0, 94.0]))))
+    (row,) = tables.namespace(lenet).values()
+    assert (row.n, row.fold_accuracy, row.test_accuracy, row.easier) == (5, 92, 100, -8)
+    assert row.easier.parts["seed 0, partition 0, fold 4"] == -6
+    assert row.test_accuracy.interval == (100, 100)
+    reach = 2.776445 * sqrt(2.5 * (0.2 + 12_000 / 43_200))
+    assert row.easier.interval == pytest.approx((-8 - reach, -8 + reach))
+
+
 def test_a_family_is_of_the_device_that_trained_the_most_of_it(tmp_path):
     store = RunStore(tmp_path)
     rules = SPLIT["stops"]

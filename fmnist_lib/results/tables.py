@@ -225,6 +225,25 @@ def honesty(results: Results) -> pd.DataFrame:
     return framed(rows).rename_axis("model")
 
 
+def by_fold(results: Results) -> pd.DataFrame:
+    """One row a model of runs that hold a fold out: how accurate in the folds and beside them.
+
+    Columns: title, n, fold_accuracy, test_accuracy (of the same networks, on the test images),
+    easier (the former minus the latter, paired by run), best_epoch. Intervals are over folds.
+    """
+    rows = {}
+    for model in results.models:
+        runs, own = results.of(model), measured(results, model, "test_accuracy")
+        tested = over_runs(runs, [run.stops[results.rule].test_accuracy for run in runs])
+        easier = paired(own, tested)
+        for value in (tested, easier):
+            value.low, value.high = _estimate(results, [[*value.parts.values()]]).interval
+        row = {"title": MODELS[model].title, "n": Value(len(runs), own), "fold_accuracy": own}
+        row |= {"test_accuracy": tested, "easier": easier}
+        rows[model] = row | {"best_epoch": measured(results, model, "best_epoch")}
+    return framed(rows).rename_axis("model")
+
+
 def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFrame:
     """One row a model, as in `models_frame`, of runs by the recipe that a search chose.
 
@@ -311,6 +330,7 @@ def pairs(results: Results) -> pd.DataFrame:
     found = [compare(results, *pair) for pair in chosen]
     differences, estimates = [value for value, _ in found], [each for _, each in found]
     columns = {
+        "model": [first for first, _ in chosen],
         "first": [MODELS[first].title for first, _ in chosen],
         "second": [MODELS[second].title for _, second in chosen],
         "difference": differences,

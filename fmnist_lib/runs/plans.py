@@ -154,7 +154,14 @@ FAMILIES: Mapping[str, Family] = {
 PAPER_ACCURACY = dict(zip(MODELS, (89.07, 91.10, 89.71, 91.55, 88.09, 90.04), strict=True))
 """In percent, Table 1 of the paper."""
 
-IN_REPORT = ("split", "ablations", "augment", "quick-search", "quick")  # beside the paper's
+IN_REPORT = (
+    "split",
+    "folds",
+    "ablations",
+    "augment",
+    "quick-search",
+    "quick",
+)  # beside the paper's
 
 ONCE = Family(all_models(), seeds="0")  # one run a model, by the paper's protocol
 PROFILES = ("smoke", "paper", "quick", "study")
@@ -214,7 +221,9 @@ def in_small(name: str) -> Family:
     if name == "ablations" or name.endswith("-search"):  # one a model, so that any has some
         variants = [*{v.model: v for v in reversed((*variants, *DESIGNS))}.values()]
     settings = {**family.settings, **SMOKE, "validation_images": 64}
-    return replace(family, variants=variants, settings=settings, seeds="0", reduced={})
+    halves = [{"folds": 2, "fold": fold} for fold in range(2)] if name == "folds" else family.folds
+    small = {"variants": variants, "settings": settings, "folds": halves}
+    return replace(family, **small, seeds="0", reduced={})
 
 
 def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:

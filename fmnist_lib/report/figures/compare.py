@@ -139,7 +139,10 @@ def effects(models: pd.DataFrame, columns: Sequence[str]) -> Figure:
     for axes, name in zip(panels, columns, strict=True):
         _draw_rows(axes, models[name].set_axis(whose), [0] * len(models), names)
         axes.set_xlabel(heading(name))
-    style.legend(figure, _explained(whose.unique()))
+    explained = _explained(whose.unique())
+    if not any(value.parts for name in columns for value in models[name]):
+        del explained["one run"]
+    style.legend(figure, explained)
     return figure
 
 
