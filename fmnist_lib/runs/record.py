@@ -277,10 +277,10 @@ def encode_arrays(arrays: Arrays) -> bytes:
 
 
 def encode(record: RunRecord | CostRecord) -> bytes:
-    """Return a record as JSON text with a checksum of itself."""
+    """Return a record as JSON text, in one line, with a checksum of itself."""
     content = record.model_dump(mode="json")
     content["checksum"] = digest_json(content)
-    return (json.dumps(content, indent=1) + "\n").encode()
+    return (json.dumps(content, separators=(",", ":")) + "\n").encode()
 
 
 def decode(path: Path, schema: type[Record]) -> Record:
