@@ -21,7 +21,7 @@ from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
 from fmnist_lib.report.figures.style import LOOKS, SMALL, styled
-from fmnist_lib.results.value import Value, reported
+from fmnist_lib.results.value import Value, framed, reported
 
 SIX, TITLES = tuple(MODELS), [model.title for model in MODELS.values()]
 PARAMETERS = [61706, 11402, 11666, 14218, 105546, 6330]
@@ -54,7 +54,6 @@ def make_models(models=SIX, runs=3, timed=True):
         end = {"best_epoch": 10 + 6 * place, "test_accuracy": PAPERS[place], "test_loss": 0.3}
         end |= {"train_accuracy": PAPERS[place] + 1, "train_loss": 0.25}
         row = {"parameters": Value(PARAMETERS[place]), "macs": Value(MACS[place])}
-        row |= {"epochs": Value(15.0 + place), "epochs_long": Value(45.0 - place)}
         row["test_accuracy"] = spread(ACCURACY[place], 0.5, runs)
         row["gain"] = spread(0.1 * place - 0.05, 0.3, runs)
         row["train_seconds"] = Value(seconds, low=0.9 * seconds, high=1.2 * seconds)
@@ -100,7 +99,7 @@ ALL = {
     "overview": lambda _, models: figures.overview(models),
     "pareto": lambda _, models: figures.pareto(models),
     "paper": lambda _, models: figures.against_paper(models),
-    "patience": lambda _, models: figures.patience_gains(models),
+    "effects": lambda _, models: figures.effects(models, ["gain", "gain"]),
     "classes": lambda _, models: figures.class_heat(make_scores(models.index)),
     "confusion": lambda _, models: figures.confusion_multiples(make_counts(models.index)),
     "calibration": lambda _, models: figures.reliability(make_bins(models.index)),
@@ -265,7 +264,7 @@ def test_fronts_by_hand():
     assert points(drawn("pareto"), "_paper-vit_tiny")[2][0, 0] == 100  # seconds
 
 
-@pytest.mark.parametrize(("name", "reach"), [("paper", 0.5), ("patience", 0.3)])
+@pytest.mark.parametrize(("name", "reach"), [("paper", 0.5), ("effects", 0.3)])
 def test_rows_have_interval_and_runs_about_their_number(name, reach):
     for n, model in enumerate(SIX):
         number = ACCURACY[n] - PAPERS[n] if name == "paper" else 0.1 * n - 0.05
@@ -273,9 +272,16 @@ def test_rows_have_interval_and_runs_about_their_number(name, reach):
         for what, offsets in expected.items():
             found = points(drawn(name), f"_{what}-{model}")[-1]
             np.testing.assert_allclose(found[:, 0], number + np.array(offsets), atol=1e-9)
-        if name == "patience":
-            (epochs,) = points(drawn(name), f"_ours-interval-{model}")[:-1]
-            assert [*epochs[:, 0]] == [15 + n, 45 - n]
+
+
+def test_several_rows_may_be_of_one_model_and_runs_are_explained_where_there_are_some():
+    rows = make_models(SIX[:2])[["gain"]].assign(model="vit_tiny").set_axis(["so", "or so"])
+    figure = figures.effects(rows, ["gain"])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["so", "or so"]
+    assert [line[0, 0] for line in points(figure, "_ours-vit_tiny")] == [-0.05, pytest.approx(0.05)]
+    bare = framed({name: {"model": "vit_tiny", "gain": Value(1, low=0, high=2)} for name in "ab"})
+    explained = [figures.effects(each, ["gain"]).legends[0].get_texts() for each in (rows, bare)]
+    assert [len(texts) for texts in explained] == [2, 1]
 
 
 def test_classes_stand_by_how_hard_they_are_with_readable_numbers():

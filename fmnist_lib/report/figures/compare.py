@@ -15,7 +15,6 @@ _ASIDE = 0.035  # of an axis: how far right the paper's point is where its cost 
 _FRONT = {"color": "#808080", "linewidth": 1, "label": "_front"}
 _FRONTS = {"our Pareto front": (5, 2), "the paper's Pareto front": (1, 1.5)}  # dashes
 _RUN = {"linestyle": "none", "marker": "|", "markersize": 6, "markeredgewidth": 1}
-_SHORTER = {"linestyle": "none", "marker": "|", "markersize": 11, "markeredgewidth": 1.6}
 
 
 @style.styled
@@ -105,24 +104,6 @@ def against_paper(models: pd.DataFrame, margin: float = 1.5) -> Figure:
     axes.set_xlabel("Test accuracy, ours − the paper's (points)")
     within = {f"within {margin:g} points": [band | {"linewidth": 9}]}
     style.legend(figure, _explained(models.index) | within)
-    return figure
-
-
-@style.styled
-def patience_gains(models: pd.DataFrame) -> Figure:
-    """What a longer patience costs and adds: epochs trained at both, and the gain in accuracy."""
-    figure = style.blank(1.1 + 0.36 * len(models))
-    left, right = figure.subplots(1, 2, sharey=True)
-    for place, (model, row) in enumerate(models.iterrows()):
-        line = (row.epochs, row.epochs_long), (place, place)
-        style.draw_interval(left, model, (row.epochs_long, place), line)
-        left.plot(row.epochs, place, color=style.LOOKS[model].colour, **_SHORTER)
-    style.name_rows(left, models.index)
-    left.set(xlabel=heading("epochs"), xlim=(0, None))
-    _draw_rows(right, models.gain, [0] * len(models))
-    right.set_xlabel("Gain in test accuracy (points)")
-    shorter = {"epochs at the shorter patience": [{"color": style.QUIET, **_SHORTER}]}
-    style.legend(figure, _explained(models.index) | shorter)
     return figure
 
 
