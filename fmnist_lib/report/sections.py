@@ -13,7 +13,7 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
 from fmnist_lib.report.figures.compare import COSTS
 from fmnist_lib.report.show import say, show_figure, show_table
-from fmnist_lib.results import classes, tables, times
+from fmnist_lib.results import classes, tables
 from fmnist_lib.results.load import Results, names_of
 from fmnist_lib.results.statistics import rank_correlation
 from fmnist_lib.results.value import Value, setting
@@ -128,16 +128,6 @@ def study(results: Results) -> SimpleNamespace:
 def everyone(rows: pd.DataFrame, names: Iterable[str] = MODELS) -> dict[str, SimpleNamespace]:
     """Each of the six, or other rows, by name; one without runs here has nothing but dashes."""
     return tables.namespace(rows.reindex([*names], fill_value=Value(np.nan)))
-
-
-def measuring(results: Results) -> SimpleNamespace:
-    """How the measuring of times went, see `times.timing`."""
-    return SimpleNamespace(**times.timing(results.costs))
-
-
-def place(models: pd.DataFrame, column: str, number: int) -> SimpleNamespace:
-    """The row that comes so many-th by a column, the highest first; the last if there are fewer."""
-    return tables.ranked(models, column)[:number][-1]
 
 
 def tied(pairs: pd.DataFrame, title: str) -> list[str]:

@@ -31,6 +31,7 @@ SUFFIXES = {  # behind a name: heading and meaning, around those of the name
     "_mean": ("{}", "{}, alone on the machine"),
     "_median": ("{}", "{}, alone on the machine"),
     "_long": ("{}, longer", "{} at the longer patience"),
+    "_validated": ("{}, validation", "{} in runs that validation images stop"),
     "_folds": ("{}, folds", "{} in runs that are tested on the fold they hold out"),
 }
 

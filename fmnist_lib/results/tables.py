@@ -226,10 +226,10 @@ def honesty(results: Results) -> pd.DataFrame:
 
 
 def by_fold(results: Results) -> pd.DataFrame:
-    """One row a model of runs that hold a fold out: how accurate in the folds and beside them.
+    """One row a model of runs that hold a fold out; intervals are over folds.
 
-    Columns: title, n, fold_accuracy, test_accuracy (of the same networks, on the test images),
-    easier (the former minus the latter, paired by run), best_epoch. Intervals are over folds.
+    Columns: title, n, fold_accuracy, test_accuracy of the same networks, easier (by how much the
+    former exceeds the latter, paired by run), best_epoch.
     """
     rows = {}
     for model in results.models:
