@@ -9,7 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 DATA = ROOT / (os.environ.get("FMNIST_DATA") or "data")  # torchvision's `root`
-RAW = DATA / "FashionMNIST" / "raw"  # the four idx files
 RUNS = ROOT / (os.environ.get("FMNIST_RUNS") or "runs")  # local records, weights (untracked)
 BUILD = ROOT / "build"  # reports of one's own runs (untracked)
 REPORT = ROOT / "report"  # the released report and its records

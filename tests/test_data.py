@@ -200,6 +200,7 @@ def test_mean_and_deviation_are_those_of_all_training_pixels():
 
 
 def test_what_is_known_of_the_files_is_true_and_has_one_name():
-    assert {name: (paths.RAW / name).stat().st_size for name in obtain.SHA256} == obtain.BYTES
+    raw = paths.DATA / "FashionMNIST" / "raw"
+    assert {name: (raw / name).stat().st_size for name in obtain.SHA256} == obtain.BYTES
     lines = "".join(f"{name} {digest}\n" for name, digest in obtain.SHA256.items())
     assert hashlib.sha256(lines.encode()).hexdigest() == config.DATA_SHA256

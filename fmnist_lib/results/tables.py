@@ -226,10 +226,8 @@ def honesty(results: Results) -> pd.DataFrame:
 
 
 def by_fold(results: Results) -> pd.DataFrame:
-    """One row a model of runs that hold a fold out; intervals are over folds.
-
-    Columns: title, n, fold_accuracy, test_accuracy of the same networks, easier (by how much the
-    former exceeds the latter, paired by run), best_epoch.
+    """One row a model of runs that hold a fold out: title, n, fold_accuracy and, of the same
+    networks, test_accuracy and easier: the former minus the latter. Intervals are over folds.
     """
     rows = {}
     for model in results.models:
@@ -239,8 +237,7 @@ def by_fold(results: Results) -> pd.DataFrame:
         for value in (tested, easier):
             value.low, value.high = _estimate(results, [[*value.parts.values()]]).interval
         row = {"title": MODELS[model].title, "n": Value(len(runs), own), "fold_accuracy": own}
-        row |= {"test_accuracy": tested, "easier": easier}
-        rows[model] = row | {"best_epoch": measured(results, model, "best_epoch")}
+        rows[model] = row | {"test_accuracy": tested, "easier": easier}
     return framed(rows).rename_axis("model")
 
 

@@ -221,9 +221,8 @@ def in_small(name: str) -> Family:
     if name == "ablations" or name.endswith("-search"):  # one a model, so that any has some
         variants = [*{v.model: v for v in reversed((*variants, *DESIGNS))}.values()]
     settings = {**family.settings, **SMOKE, "validation_images": 64}
-    halves = [{"folds": 2, "fold": fold} for fold in range(2)] if name == "folds" else family.folds
-    small = {"variants": variants, "settings": settings, "folds": halves}
-    return replace(family, **small, seeds="0", reduced={})
+    folds = [{"folds": 2, "fold": fold} for fold in range(2)] if name == "folds" else family.folds
+    return replace(family, variants=variants, settings=settings, folds=folds, seeds="0", reduced={})
 
 
 def runs_of(family: Family, *, models: str = "", seeds: str = "", **how: str) -> list[RunConfig]:
