@@ -73,7 +73,7 @@ def test_paper_is_the_papers_protocol_with_one_run_a_model():
 def test_smoke_runs_are_other_runs():
     small = [config for configs in plan_families("smoke").values() for config in configs]
     assert all(config.shortened for config in small)
-    assert {config.protocol for config in small} == {"paper", "split"}
+    assert {config.protocol for config in small} == {"paper", "split", "fold"}
     assert not {c.key for c in small} & {c.key for c in plan("study")}
 
 
