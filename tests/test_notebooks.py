@@ -88,6 +88,8 @@ def test_it_is_clean_and_readable_as_a_file(notebook):
     assert len(re.findall("^# ", prose_of(notebook), flags=re.MULTILINE)) == 1
     for cell in code_cells(notebook):
         assert (cell.outputs, cell.execution_count) == ([], None)
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)  # in JupyterLab
+        assert hidden == ("hide-input" in tags_of(cell)), cell.id
         assert lines_of_code(cell.source) <= MOST_LINES, cell.id
         assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(ast.parse(cell.source)))
     (cell,) = [cell for cell in code_cells(notebook) if "parameters" in tags_of(cell)]

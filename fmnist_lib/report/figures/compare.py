@@ -108,13 +108,13 @@ def against_paper(models: pd.DataFrame, margin: float = 1.5) -> Figure:
 
 
 @style.styled
-def effects(models: pd.DataFrame, columns: Sequence[str]) -> Figure:
+def effects(models: pd.DataFrame, columns: Sequence[str], *, sharex: bool = False) -> Figure:
     """What each of some columns adds to an accuracy, in points: a panel a column, a row a model.
 
     Where there is a column `model`, several rows may be of one, and the index names them.
     """
     figure = style.blank(1.1 + 0.36 * len(models))
-    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False).ravel()
+    panels = figure.subplots(1, len(columns), sharex=sharex, sharey=True, squeeze=False).ravel()
     whose = models.get("model", models.index.to_series())
     names = [*models.index] if "model" in models else []
     for axes, name in zip(panels, columns, strict=True):
