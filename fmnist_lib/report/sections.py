@@ -120,6 +120,7 @@ def study(results: Results) -> SimpleNamespace:
         limited=Value(sum(not all(k.fired for k in r.stops.values()) for r in results.runs), names),
         same_rules=Value(sum(run.environment.rules_sha256 == rules for run in results.runs), names),
         devices=sorted({run.environment.gpu or run.environment.cpu for run in results.runs}),
+        torch=sorted({run.environment.packages.get("torch", "") for run in results.runs}),
         beside=Value(max(run.environment.runs_beside or 0 for run in results.runs), names),
         config=SimpleNamespace(**{s: setting(getattr(config, s)) for s in settings}),
     )
