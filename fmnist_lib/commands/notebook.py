@@ -1,5 +1,6 @@
 """What a notebook opens with: the records it shows, trained in place only when asked."""
 
+import re
 from pathlib import Path
 
 from fmnist_lib import paths
@@ -61,8 +62,9 @@ def open_results(
             find = finder(*stores.values())
             configs = recorded_family(store, study, family, find=find, models=models)
         else:
-            there = ",".join(str(run.config.seed) for run in store.readable())
-            configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
+            there = re.findall(r"-s(\d+)-", " ".join(store.names()))  # not opened, to save seconds
+            wanted = plan(profile, models=models, seeds=seeds or ",".join(there))
+            configs = as_recorded(store, wanted)
         found = {config.model for config in configs if store.find(config)}
         shown.append((len(found), store, configs, origin))
     number, store, configs, origin = max(shown, key=lambda each: each[0])  # else the first

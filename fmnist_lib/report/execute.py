@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -24,6 +25,8 @@ KERNEL = "ipykernel_launcher"
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means. What the user's own start-up files say is not ours.
 KERNEL_OPTIONS = ("--IPKernelApp.log_level=50", "--IPKernelApp.exec_PYTHONSTARTUP=False")
+# Kernels run side by side: with threads of their own besides, they would take thrice the time.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 CHECK = f"""\
 import os, fmnist_lib
 if not os.path.samefile(fmnist_lib.__path__[0], {str(paths.ROOT / "fmnist_lib")!r}):
@@ -91,7 +94,7 @@ def execute_one(
     client.km = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     error = ""
     try:
-        asyncio.run(client.async_execute())
+        asyncio.run(client.async_execute(env=os.environ | ONE_THREAD))
     except CellExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
     except Exception as failure:  # of the system or the kernel

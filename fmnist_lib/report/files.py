@@ -13,12 +13,15 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from nbformat import NotebookNode
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.runs.store import write_atomically
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode  # takes seconds to import, and notebooks import this
 
 MARKER = ".fmnist-report"
 SCRATCH = re.compile(r"\.scratch-(\d+)-[a-z0-9_]{8}")
@@ -98,7 +101,7 @@ def files_in(folder: Path) -> Files:
 # --- what executed notebooks bring with them ---
 
 
-def collect(*notebooks: NotebookNode) -> tuple[Numbers, dict[str, bytes]]:
+def collect(*notebooks: "NotebookNode") -> tuple[Numbers, dict[str, bytes]]:
     """Take their bundles out of executed notebooks: numbers by address, files by path.
 
     Raises `FailedError` for an address or a path that stands for two different things, and for a

@@ -176,12 +176,14 @@ def as_recorded(store: RunStore, configs: Iterable[RunConfig]) -> list[RunConfig
 
     What the store does not have stays as it is; the stopping rules are those asked for.
     """
-    recorded = [run.config for run in store.readable()]
-    names = {config.name for config in recorded}
+    names = {*store.names()}
 
     def nearest(config: RunConfig) -> RunConfig:
-        alike = [other for other in recorded if not other.differs(config, ignoring=WHERE)]
-        return alike[-1] if alike and config.name not in names else config
+        if config.name in names:
+            return config
+        runs = store.readable(f"{config.model}-s{config.seed}-")
+        alike = [run.config for run in runs if not run.config.differs(config, ignoring=WHERE)]
+        return alike[-1] if alike else config
 
     return [nearest(config).model_copy(update={"stops": config.stops}) for config in configs]
 

@@ -194,11 +194,12 @@ class RunStore:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
         return [self.read(name) for name in self.names()]
 
-    def readable(self) -> Iterator[RunRecord]:
-        """Yield all runs but damaged ones, of which `find` tells."""
+    def readable(self, start: str = "") -> Iterator[RunRecord]:
+        """Yield all runs whose name starts so, but damaged ones, of which `find` tells."""
         for name in self.names():
-            with suppress(DamagedRecordError):
-                yield self.read(name)
+            if name.startswith(start):
+                with suppress(DamagedRecordError):
+                    yield self.read(name)
 
     def costs(self) -> list[CostRecord]:
         """Return all cost records but damaged ones, of which `find_cost` tells."""
