@@ -94,6 +94,7 @@ def image_files(figure: Figure) -> dict[str, bytes]:
     """A figure's files by kind, `svg` (text as paths) and `png`: of the same one the same bytes."""
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
+    figure.set_layout_engine("none")  # it is laid out, and once is enough
     figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
     few = Image.open(png).convert("RGB").quantize(dither=Image.Dither.NONE)  # a third of the bytes
     few.save(png := io.BytesIO(), "png", optimize=True)
