@@ -15,6 +15,7 @@ from fmnist_lib.runs.record import (
     DamagedRecordError,
     EpochRow,
     RunOutput,
+    as_rows,
     digest_arrays,
     digest_json,
     metrics_of,
@@ -74,6 +75,13 @@ def test_what_is_written_comes_back(store, tmp_path, small_run, other):
         copy.weights(record, RULE)  # which are not copied
 
 
+def test_a_history_in_rows_is_read_as_one_in_columns(store, small_run):
+    path = store.folder / small_run.record.name / "record.json"
+    edit(path, lambda c: c.update(history=as_rows(c["history"])), seal=True)
+    assert isinstance(json.loads(path.read_text())["history"], list)
+    assert store.read(small_run.record.name) == small_run.record
+
+
 def test_digests_see_names_types_shapes_and_values():
     array = np.arange(6, dtype=np.float32)
     others = array.astype(np.int32), array.reshape(2, 3), array + np.float32(1e-6)
@@ -125,6 +133,8 @@ DAMAGES = {  # what is done to which file
     "edited": ("record", edited(in_rule(test_accuracy=99.9))),
     "edited to NaN": ("record", edited(in_rule(test_loss=float("nan")))),
     "no checksum": ("record", edited(lambda content: content.pop("checksum"))),
+    "no column": ("record", edited(lambda c: c["history"].clear(), seal=True)),
+    "a short column": ("record", edited(lambda c: c["history"]["epoch"].pop(), seal=True)),
     "of a newer kind": ("record", edited(lambda c: c.update(schema_version=2), seal=True)),
     "another digest of a rule": ("record", edited(in_rule(digest="0" * 64), seal=True)),
     "another digest": ("record", edited(lambda c: c.update(result_digest="0" * 64), seal=True)),
@@ -223,6 +233,7 @@ def forge(path, change):
     """Change a stored record and make all its digests anew, as who forges it would."""
 
     def changed(content):
+        content["history"] = as_rows(content["history"])
         change(content)
         rows = metrics_of([EpochRow(**row) for row in content["history"]])
         for kept in content["stops"].values():

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import safetensors.numpy
 import torch
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.errors import FailedError
@@ -34,6 +34,23 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # of a f
 
 class Schema(Settings, strict=False):
     """Base of what is written; not strict, since JSON has no tuples."""
+
+
+def as_columns(rows: Sequence[Schema]) -> dict[str, list]:
+    """Rows as they are written, in half the space: each name once, what no row has not at all."""
+    names = type(rows[0]).model_fields if rows else ()
+    found = {name: [getattr(row, name) for row in rows] for name in names}
+    return {name: values for name, values in found.items() if any(v is not None for v in values)}
+
+
+def as_rows(content: Any) -> Any:  # noqa: ANN401, any JSON value
+    """The rows of `as_columns`; rows themselves, as earlier records have them, stay."""
+    if not isinstance(content, dict):
+        return content
+    return [dict(zip(content, row, strict=True)) for row in zip(*content.values(), strict=True)]
+
+
+IN_COLUMNS = BeforeValidator(as_rows), PlainSerializer(as_columns, when_used="json")
 
 
 class EpochRow(Schema):
@@ -109,7 +126,7 @@ class RunRecord(Schema):
     macs: int  # multiply-accumulates of one image's forward pass
     checkpoint_bytes: int
     peak_memory_mib: float | None  # of the process that trained; None where unknown
-    history: Annotated[list[EpochRow], Field(min_length=1)]
+    history: Annotated[list[EpochRow], Field(min_length=1), *IN_COLUMNS]
     stops: dict[Name, StopResult]
     environment: Environment
     result_digest: str  # of metric history, weights and predictions; not of times or environment
@@ -138,7 +155,7 @@ class CostRecord(Schema):
     block_images: int  # training images in each timed block
     scaled_to_images: int
     inference_images: int  # in each timed block
-    turns: tuple[Turn, ...] = ()
+    turns: Annotated[tuple[Turn, ...], *IN_COLUMNS] = ()
     environment: Environment
     busy_percent: float = 0.0  # from here on of earlier records alone, which have no turns
     train_seconds_blocks: tuple[float, ...] = ()
