@@ -103,7 +103,7 @@ def test_a_kernel_with_another_library_ends_the_notebook(notebook, tmp_path, mon
 def test_an_error_that_the_kernel_cannot_show_is_told_in_words(
     notebook, tmp_path, monkeypatch, failure, told
 ):
-    async def fail(_):
+    async def fail(*_, **__):
         raise failure
 
     monkeypatch.setattr(execution.NotebookClient, "async_execute", fail)

@@ -12,7 +12,7 @@ import pandas as pd
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import figures
 from fmnist_lib.report.figures.compare import COSTS
-from fmnist_lib.report.show import say, show_figure, show_table
+from fmnist_lib.report.show import say, show_figure
 from fmnist_lib.results import classes, tables
 from fmnist_lib.results.load import Results, names_of
 from fmnist_lib.results.statistics import rank_correlation
@@ -49,21 +49,6 @@ def learning(results: Results, own: SimpleNamespace) -> None:
         alt="Train and test loss and accuracy of {title} over the epochs.",
         data=epochs,
         title=own.title,
-    )
-
-
-def beside_paper(own: SimpleNamespace) -> None:
-    """Show a model's row of the paper's tables beside ours."""
-    measures = ["test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_epoch"]
-    measures += ["epochs", "train_seconds", "inference_ms"]
-    sides = {"here": "", "paper": "_paper"}
-    rows = [[side, *(getattr(own, n + end) for n in measures)] for side, end in sides.items()]
-    show_table(
-        pd.DataFrame(rows, columns=["source", *measures], dtype=object),
-        name=f"{own.name}-result",
-        caption="{own.title} at its best epoch: mean ± standard deviation over {own.n:.0f} runs, "
-        "times over blocks timed alone.",
-        own=own,
     )
 
 
@@ -141,13 +126,6 @@ def pairs_told_apart(results: Results, pairs: pd.DataFrame) -> SimpleNamespace:
     """How many pairs of models there are, and how many differ in accuracy."""
     names, differ = names_of(results.runs), (pairs.differs == "yes").sum()
     return SimpleNamespace(total=Value(len(pairs), names), differ=Value(differ, names))
-
-
-def paper_over_ours(models: pd.DataFrame) -> tuple[Value, Value]:
-    """The paper's time of an epoch over ours: the least and the most of the models."""
-    ratios = models.train_seconds_paper.astype(float) / models.train_seconds.astype(float)
-    sources = [*models.train_seconds, *models.train_seconds_paper]
-    return Value(ratios.min(), sources), Value(ratios.max(), sources)
 
 
 def rank(models: pd.DataFrame, first: str, second: str) -> Value:
