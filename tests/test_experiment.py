@@ -74,8 +74,8 @@ TOLERANCE = 5e-4
 def test_golden(model, fresh):
     assert TRAINING_VERSION == 1, "renew the golden numbers"
     for runs in fresh:
-        history = runs[model]["history"]
-        losses = [row[f"{split}_loss"] for row in history for split in ("train", "test")]
+        columns = (runs[model]["history"][f"{split}_loss"] for split in ("train", "test"))
+        losses = [loss for epoch in zip(*columns, strict=True) for loss in epoch]
         assert losses == pytest.approx(GOLDEN[model], rel=TOLERANCE), (
             f"the numbers of {model} have changed: if that is meant, raise TRAINING_VERSION in "
             f"config.py, so that old runs are trained anew, and renew the golden numbers: {losses}"
