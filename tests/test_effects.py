@@ -63,6 +63,15 @@ def test_without_two_seeds_in_common_there_is_no_effect(trial, control):
     assert (row.effect.parts, row.p_holm, row.differs) == ({}, 1, "undecided")
 
 
+def test_one_run_is_compared_with_all_seeds_of_its_control(tmp_path, control):
+    one = family(tmp_path / "one", ("lenet5", 9, 30, 20, RELU))
+    row = effects(one, control).loc["LeNet-5, relu"]
+    assert (row.n, row.effect, row.effect.parts) == (1, 80 - 76, {})
+    error = sqrt(((90 - 76) ** 2 + (88 - 76) ** 2 + (50 - 76) ** 2) / 2) * sqrt(1 + 1 / 3)
+    assert row.effect.high - 4 == pytest.approx(4.302653 * error)  # t with 2 degrees of freedom
+    assert len(row.effect.sources) == 4
+
+
 def test_recall_changes_are_counted_class_by_class(trial, control):
     true = labels(100)
     frame = classes.recall_changes(trial, control).set_index(["model", "class"])

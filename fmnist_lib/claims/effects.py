@@ -31,7 +31,8 @@ def effects(results: Results, control: Results) -> pd.DataFrame:
 
     Indexed by a name for readers. Columns: model, title, variant, n, parameters, macs,
     test_accuracy, best_epoch; effect (in points of test accuracy, paired by seed, with its 95 %
-    interval over seeds and images; nan with under two seeds in common); p_holm and differs as in
+    interval over seeds and images; of one run, against all seeds of the control, whose spread
+    counts as its own, as in `tables.next_run`; nan without two seeds); p_holm and differs as in
     `tables.pairs`, corrected over all rows.
     """
     control = replace(control, rule=results.rule)
@@ -41,6 +42,9 @@ def effects(results: Results, control: Results) -> pd.DataFrame:
         before, after = (tables.measured(side, model, "test_accuracy") for side in (control, own))
         by_seed = paired(after, before)
         found.append(effect(Comparison(model, variant, ""), runs))
+        if len(after.parts) == 1 < (seeds := len(before.parts)):
+            by_seed, error = after - before, before.std * (1 + 1 / seeds) ** 0.5
+            found[-1] = replace(UNKNOWN, effect=float(by_seed), error=error, df=seeds - 1)
         number = nan if found[-1] == UNKNOWN else found[-1].effect
         first, title = own.of(model)[0], MODELS[model].title
         rows[f"{title}, {variant}"] = {

@@ -62,9 +62,8 @@ def open_results(
             find = finder(*stores.values())
             configs = recorded_family(store, study, family, find=find, models=models)
         else:
-            there = re.findall(r"-s(\d+)-", " ".join(store.names()))  # not opened, to save seconds
-            wanted = plan(profile, models=models, seeds=seeds or ",".join(there))
-            configs = as_recorded(store, wanted)
+            there = ",".join(re.findall(r"-s(\d+)-", " ".join(store.names())))  # opens none of them
+            configs = as_recorded(store, plan(profile, models=models, seeds=seeds or there))
         found = {config.model for config in configs if store.find(config)}
         shown.append((len(found), store, configs, origin))
     number, store, configs, origin = max(shown, key=lambda each: each[0])  # else the first

@@ -179,9 +179,7 @@ def as_recorded(store: RunStore, configs: Iterable[RunConfig]) -> list[RunConfig
     names = {*store.names()}
 
     def nearest(config: RunConfig) -> RunConfig:
-        if config.name in names:
-            return config
-        runs = store.readable(f"{config.model}-s{config.seed}-")
+        runs = () if config.name in names else store.readable(f"{config.model}-s{config.seed}-")
         alike = [run.config for run in runs if not run.config.differs(config, ignoring=WHERE)]
         return alike[-1] if alike else config
 

@@ -145,8 +145,8 @@ FAMILIES: Mapping[str, Family] = {
     "quick-search": Family(QUICK, SEARCH, seeds="100"),
     # The paper's accuracies in a fraction of time, likewise. 30 runs; reduced 18.
     "quick": Family(search="quick-search", quickest=True, reduced={"seeds": "0-2"}),
-    # Whether the order of the models hangs on Adam at 1e-3 with batches of 64.
-    # 90 runs, 70 core hours or 50 min; reduced 12, rates alone.
+    # Whether the order of the models hangs on Adam at 1e-3 with batches of 64: rank correlations,
+    # each run against those (Holm). 90 runs, 70 core hours or 50 min; reduced 12, rates alone.
     "sensitivity": Family(VARIED, SHORT, seeds="0-2", reduced={"seeds": "0", "variants": RATES}),
 }
 """In the order in which they are trained."""

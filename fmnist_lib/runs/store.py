@@ -186,9 +186,9 @@ class RunStore:
         path = self.path_of(record, "weights", rule)
         return read_arrays(path, record.stops[rule].weights_sha256)
 
-    def names(self) -> list[str]:
-        """Return the names of all runs in the store, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob("[!.]*/record.json"))
+    def names(self, start: str = "") -> list[str]:
+        """Return the names of all runs in the store that start so, sorted."""
+        return sorted(path.parent.name for path in self.folder.glob(f"{start}[!.]*/record.json"))
 
     def runs(self) -> list[RunRecord]:
         """Return all runs; raise `DamagedRecordError` at the first bad one."""
@@ -196,10 +196,9 @@ class RunStore:
 
     def readable(self, start: str = "") -> Iterator[RunRecord]:
         """Yield all runs whose name starts so, but damaged ones, of which `find` tells."""
-        for name in self.names():
-            if name.startswith(start):
-                with suppress(DamagedRecordError):
-                    yield self.read(name)
+        for name in self.names(start):
+            with suppress(DamagedRecordError):
+                yield self.read(name)
 
     def costs(self) -> list[CostRecord]:
         """Return all cost records but damaged ones, of which `find_cost` tells."""
