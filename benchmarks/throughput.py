@@ -28,7 +28,7 @@ from fmnist_lib.data.obtain import ensure_data
 from fmnist_lib.errors import UserError
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs.cost import count_macs
-from fmnist_lib.runs.environment import usable_cores
+from fmnist_lib.runs.environment import ONE_THREAD, usable_cores
 from fmnist_lib.runs.plans import parse_models
 
 PEERS = {"lightning": "lightning", "skorch": "skorch"}  # way -> package
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
     if REFERENCE not in ways:
         raise UserError(f"ways: {REFERENCE} is what the others are compared with")
     # What each way does by itself is what is compared.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in ONE_THREAD:
         os.environ.pop(name, None)
     ensure_data()
     cores = usable_cores()

@@ -10,6 +10,7 @@ from fmnist_lib.claims.experiments import UNKNOWN, Comparison, effect
 from fmnist_lib.models import MODELS
 from fmnist_lib.results import tables
 from fmnist_lib.results.load import Results, paired
+from fmnist_lib.results.statistics import Estimate
 from fmnist_lib.results.value import Value, framed
 
 
@@ -40,11 +41,12 @@ def effects(results: Results, control: Results) -> pd.DataFrame:
     for model, variant in results.variants:
         own = replace(results, variant=variant)
         before, after = (tables.measured(side, model, "test_accuracy") for side in (control, own))
-        by_seed = paired(after, before)
-        found.append(effect(Comparison(model, variant, ""), runs))
         if len(after.parts) == 1 < (seeds := len(before.parts)):
             by_seed, error = after - before, before.std * (1 + 1 / seeds) ** 0.5
-            found[-1] = replace(UNKNOWN, effect=float(by_seed), error=error, df=seeds - 1)
+            found.append(Estimate(float(by_seed), error, seeds - 1, seeds=1))
+        else:
+            by_seed = paired(after, before)
+            found.append(effect(Comparison(model, variant, ""), runs))
         number = nan if found[-1] == UNKNOWN else found[-1].effect
         first, title = own.of(model)[0], MODELS[model].title
         rows[f"{title}, {variant}"] = {

@@ -16,11 +16,12 @@ from loky.process_executor import BrokenProcessPool
 from fmnist_lib.errors import FailedError
 from fmnist_lib.execution.here import OnEpoch, RunEnds
 from fmnist_lib.runs.config import RunConfig
+from fmnist_lib.runs.environment import ONE_THREAD
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
 
 ENVIRONMENT = {
-    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")},
+    **ONE_THREAD,
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",  # a larger model than the last one's is no leak
 }
 

@@ -20,13 +20,12 @@ from papermill.parameterize import parameterize_notebook
 
 from fmnist_lib import paths
 from fmnist_lib.report.files import scratch, write_files
+from fmnist_lib.runs.environment import ONE_THREAD
 
 KERNEL = "ipykernel_launcher"
 # A kernel warns of its loopback connection and calls the interrupt that ends it an error; that one
 # died or a cell failed is told by other means. What the user's own start-up files say is not ours.
 KERNEL_OPTIONS = ("--IPKernelApp.log_level=50", "--IPKernelApp.exec_PYTHONSTARTUP=False")
-# Kernels run side by side: with threads of their own besides, they would take thrice the time.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 CHECK = f"""\
 import os, fmnist_lib
 if not os.path.samefile(fmnist_lib.__path__[0], {str(paths.ROOT / "fmnist_lib")!r}):

@@ -13,15 +13,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import psutil
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.runs.store import write_atomically
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode  # takes seconds to import, and notebooks import this
 
 MARKER = ".fmnist-report"
 SCRATCH = re.compile(r"\.scratch-(\d+)-[a-z0-9_]{8}")
@@ -101,7 +98,7 @@ def files_in(folder: Path) -> Files:
 # --- what executed notebooks bring with them ---
 
 
-def collect(*notebooks: "NotebookNode") -> tuple[Numbers, dict[str, bytes]]:
+def collect(*notebooks: Mapping[str, Any]) -> tuple[Numbers, dict[str, bytes]]:
     """Take their bundles out of executed notebooks: numbers by address, files by path.
 
     Raises `FailedError` for an address or a path that stands for two different things, and for a
@@ -109,7 +106,7 @@ def collect(*notebooks: "NotebookNode") -> tuple[Numbers, dict[str, bytes]]:
     """
     numbers: Numbers = {}
     files: dict[str, bytes] = {}
-    for cell in (cell for notebook in notebooks for cell in notebook.cells):
+    for cell in (cell for notebook in notebooks for cell in notebook["cells"]):
         for output in cell.get("outputs", ()):
             bundle = output.get("data", {}).pop(BUNDLE, {})
             for address, number in bundle.get("numbers", {}).items():

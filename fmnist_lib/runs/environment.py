@@ -23,6 +23,8 @@ TRAINING_CODE = ("data", "models", "training", "runs/config.py", "runs/run.py")
 """The files and folders that a run's numbers can depend on, below `fmnist_lib/`."""
 RULES = ("claims", *(f"results/{name}.py" for name in ("statistics", "tables", "times")))
 """Those that judge claims: a record tells under which rules it began."""
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+"""Of processes side by side: with a thread a core each, notebooks took three times as long."""
 
 
 def now() -> str:

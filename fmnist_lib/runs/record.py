@@ -37,7 +37,7 @@ class Schema(Settings, strict=False):
 
 
 def as_columns(rows: Sequence[Schema]) -> dict[str, list]:
-    """Rows as they are written, in half the space: each name once, what no row has not at all."""
+    """Rows as they are written, in half the space: each name once; what no row has is left out."""
     names = type(rows[0]).model_fields if rows else ()
     found = {name: [getattr(row, name) for row in rows] for name in names}
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
