@@ -19,20 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from fmnist_lib.claims.verdicts import (
-    CLAIMS,
-    EVIDENCE,
-    OUR_MACHINE,
-    Answer,
-    Outcome,
-    Sentence,
-    Verdict,
-    above,
-    all_of,
-    any_of,
-    claim,
-    opposite,
-)
+from fmnist_lib.claims.answers import Answer, above, all_of, any_of, opposite
+from fmnist_lib.claims.verdicts import CLAIMS, EVIDENCE, Outcome, Sentence, Verdict, claim
 from fmnist_lib.models import MODELS
 from fmnist_lib.results.statistics import Estimate, estimate
 from fmnist_lib.results.tables import EQUAL
@@ -85,7 +73,7 @@ def skip_connections(costs: Answer) -> Answer:
     return costs
 
 
-@claim("C17", "Section 5.3", [FULL, PER_MAC], depends=OUR_MACHINE)
+@claim("C17", "Section 5.3", [FULL, PER_MAC], depends="our machine")
 def separable_convolutions(less: Answer, _per_mac: Answer) -> Answer:
     """Depthwise-separable convolutions are what makes MobileNet-Lite slow.
 

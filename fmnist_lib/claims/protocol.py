@@ -12,20 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fmnist_lib.claims.verdicts import (
-    OUR_MACHINE,
-    Answer,
-    Outcome,
-    Sentence,
-    Tables,
-    Verdict,
-    above,
-    agreed,
-    all_of,
-    any_of,
-    claim,
-    opposite,
-)
+from fmnist_lib.claims.answers import Answer, above, agreed, all_of, any_of, opposite
+from fmnist_lib.claims.verdicts import Outcome, Sentence, Tables, Verdict, claim
 from fmnist_lib.results.statistics import Estimate, estimate, rank_correlation
 from fmnist_lib.results.value import Value, setting
 
@@ -38,7 +26,6 @@ EPOCH_MARGIN = 5  # the patience: epochs closer than that are equal, stopping re
 PLATEAU_POINTS = (1.0, 0.5)  # so close to its best an accuracy has levelled off; both must agree
 WEIGHED = ["test_accuracy", "parameters", "train_seconds"]  # C1; ranks of the first count upwards
 TIMES = ("train_seconds", "inference_ms")
-OUR_RECIPE = "our recipe"  # on which a failure may hang
 
 
 @claim("C1", "Abstract, sections 5.6 and 7", WEIGHED, depends="the weighting")
@@ -90,7 +77,7 @@ def beats_vit(m: Tables) -> Verdict:
     return all_of([tenth, *m.ahead([pair])]), m.say("C3", share=share, lead=m.lead(*pair))
 
 
-@claim("C4", "Section 5.3", ["test_accuracy", *TIMES], depends=OUR_MACHINE)
+@claim("C4", "Section 5.3", ["test_accuracy", *TIMES], depends="our machine")
 def accurate_but_slowest(m: Tables) -> Verdict:
     """MobileNet-Lite is accurate but the slowest per epoch, in training and at inference, slower
     than DenseNet-Tiny at a similar size.
@@ -141,7 +128,7 @@ def overfits_most(m: Tables) -> Verdict:
     return agreed(answers), m.say("C6", **found)
 
 
-@claim("C7", "Sections 5.3 and 7", ["train_seconds"], depends=OUR_MACHINE)
+@claim("C7", "Sections 5.3 and 7", ["train_seconds"], depends="our machine")
 def two_fastest(m: Tables) -> Verdict:
     """LeNet-5 and Custom CNN train fastest."""
     return _two_lowest(m, "C7", "train_seconds", "lenet5", "baseline_cnn")
@@ -171,7 +158,7 @@ def size_and_accuracy(m: Tables) -> Verdict:
     return _predicts_not(m, "C9", "test_accuracy", answers, rho=rho, p=p)
 
 
-@claim("C10", "Section 5.3", ["parameters", *TIMES], depends=OUR_MACHINE)
+@claim("C10", "Section 5.3", ["parameters", *TIMES], depends="our machine")
 def size_and_time(m: Tables) -> Verdict:
     """The parameter count does not predict run time: more is not reliably slower."""
     ranks = {
@@ -241,7 +228,7 @@ def two_most_efficient(m: Tables) -> Verdict:
     return _two_lowest(m, "C14", "train_us_per_parameter", "resnet_mini", "baseline_cnn")
 
 
-@claim("C15", "Section 4", ["test_accuracy"], depends=OUR_RECIPE)
+@claim("C15", "Section 4", ["test_accuracy"], depends="our recipe")
 def early_plateau(m: Tables) -> Verdict:
     """LeNet-5's test accuracy levels off early.
 
@@ -266,7 +253,7 @@ def _later(others: Sequence[Sequence[float]], own: Sequence[float]) -> Estimate:
     return estimate([-np.array(own), *(-np.array(runs) / len(others) for runs in others)])
 
 
-@claim("C20", "Section 5.4", ["best_epoch"], depends=OUR_RECIPE)
+@claim("C20", "Section 5.4", ["best_epoch"], depends="our recipe")
 def two_soonest(m: Tables) -> Verdict:
     """The small models, Custom CNN and LeNet-5, converge in the fewest epochs.
 
