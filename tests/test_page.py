@@ -179,14 +179,14 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_of_what_was_written_before_nothing_stays_that_is_not_written_again(tmp_path):
-    write_files(tmp_path, "models", [("old/README.md", b"old"), ("both", b"old")])
-    write_files(tmp_path, "figures", [("a.svg", b"a")])
+    write_files(tmp_path, [("models/old/README.md", b"old"), ("models/both", b"old")], "models")
+    write_files(tmp_path, [("figures/a.svg", b"a")], "figures")
     (tmp_path / "models" / "mine").touch()
-    write_files(tmp_path, "models", [("both", b"new"), ("new/README.md", b"new")])
+    write_files(tmp_path, [("models/both", b"new"), ("models/new/README.md", b"new")], "models")
     kept = {"models/both", "models/mine", "models/new/README.md", "figures/a.svg"}
     assert files_of(tmp_path).keys() == {MARKER, *kept}
     assert files_of(tmp_path)["models/both"] == b"new"
-    write_files(tmp_path, "figures", [("b.svg", b"b")], keep=True)
+    write_files(tmp_path, [("figures/b.svg", b"b")], "figures", keep=True)
     assert {"figures/a.svg", "figures/b.svg"} <= files_of(tmp_path).keys()
 
 

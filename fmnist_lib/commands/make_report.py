@@ -79,7 +79,8 @@ def from_released(options: argparse.Namespace) -> int:
         raise UserError(f"{records.folder}: has no seed with all models; nothing to rebuild")
     folder, jobs = options.output or paths.BUILD / "released", options.jobs or usable_cores()
     check_output(folder)
-    files.write_files(folder, "records", files.files_in(records.folder))
+    copies = ((f"records/{name}", content) for name, content in files.files_in(records.folder))
+    files.write_files(folder, copies, "records")
     failures = make_pages(Job("paper", configs, folder, jobs, keep_going=options.keep_going))
     states = compare_tables(folder, paths.REPORT)
     print(", ".join(f"{name} {state}" for name, state in states.items()))
@@ -235,7 +236,7 @@ def put_records(job: Job, runs: Sequence[Found], timed: Sequence[RunConfig]) -> 
         own = [cost for name in names if (cost := job.store.find_cost(name))]
         for cost in own or job.released.costs():
             fresh.write_cost(cost)
-        files.write_files(job.output, "records", files.files_in(fresh.folder), keep=job.release)
+        files.write_files(job.output, files.files_in(Path(made)), "records", keep=job.release)
 
 
 # --- pages ---
@@ -263,12 +264,7 @@ def make_pages(job: Job) -> list[str]:
         made[place] = nbformat.writes(book).encode()  # what was collected is its no longer
     made |= data_files(results, weights, study)
     made["numbers.json"] = files.numbers_json(numbers).encode()
-    for folder in FOLDERS:
-        own = [path for path in made if path.startswith(f"{folder}/")]
-        below = [(path.partition("/")[2], made.pop(path)) for path in own]
-        files.write_files(job.output, folder, below)
-    for path, content in made.items():
-        files.write(job.output, path, content)
+    files.write_files(job.output, made.items(), *FOLDERS)
     runs = [run for each in (results, *study) for run in each.runs]
     last = datetime.fromisoformat(max(run.environment.finished for run in runs))
     warning = write_report(

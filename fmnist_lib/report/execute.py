@@ -56,8 +56,8 @@ def execute_notebooks(
             while wait(waiting, timeout=0.1).not_done:  # a thread ends after its kernel
                 kill_kernels()
             raise
-    made = [(path.name, nbformat.writes(book).encode()) for path, (book, _) in done.items()]
-    write_files(folder, "notebooks", made)
+    made = ((f"notebooks/{p.name}", nbformat.writes(b).encode()) for p, (b, _) in done.items())
+    write_files(folder, made, "notebooks")
     return {path.stem: error for path, (_, error) in done.items() if error}
 
 

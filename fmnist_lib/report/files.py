@@ -71,17 +71,17 @@ def write(folder: Path, name: str, content: bytes) -> None:
         raise FailedError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def write_files(folder: Path, below: str, files: Files, *, keep: bool = False) -> None:
-    """Write files into a folder within a report's; it then has no others of ours.
+def write_files(folder: Path, files: Files, *below: str, keep: bool = False) -> None:
+    """Write files of a report; below these folders of it there are then no others of ours.
 
-    With `keep` it still has those of other runs.
+    With `keep` there are still those of other runs.
     """
-    written = {f"{below}/{name}": content for name, content in files}
+    written = dict(files)
     for name, content in written.items():
         write(folder, name, content)
     runs = {name.rpartition("/")[0] for name in written if name.endswith("/record.json")}
     for name in ours(folder) - written.keys():
-        if name.startswith(f"{below}/") and (not keep or name.rpartition("/")[0] in runs):
+        if name.partition("/")[0] in below and (not keep or name.rpartition("/")[0] in runs):
             (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # not empty, or gone
                 (folder / name).parent.rmdir()
