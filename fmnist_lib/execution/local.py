@@ -20,10 +20,8 @@ from fmnist_lib.runs.environment import ONE_THREAD
 from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.run import run_experiment
 
-ENVIRONMENT = {
-    **ONE_THREAD,
-    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",  # a larger model than the last one's is no leak
-}
+# A larger model than the last one's is no leak of memory.
+ENVIRONMENT = {**ONE_THREAD, "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12"}
 
 
 def run_on_workers(
