@@ -147,7 +147,10 @@ def test_kept_weights_are_those_of_the_best_epoch(small_data, tmp_path, model):
     record = store.find(config)
     ((rule, result),) = record.stops.items()
     model = place_model(build_model(model), config)
-    state = {name: torch.from_numpy(array) for name, array in store.weights(record, rule).items()}
+    state = {
+        name: torch.from_numpy(array)
+        for name, array in store.arrays(record, "weights", rule).items()
+    }
     model.load_state_dict(state)
     test = evaluate(model, (small_data.test_images, small_data.test_labels))
     assert (test.mean_loss, test.accuracy) == (result.test_loss, result.test_accuracy)

@@ -85,9 +85,9 @@ def check(store, *outputs):
         warnings.simplefilter("error")
         found = store.find(outputs[0].record.config)
     (output,) = [output for output in outputs if output.record == found]
-    predicted = store.predictions(found, RULE)["predicted"]
+    predicted = store.arrays(found, "predictions", RULE)["predicted"]
     assert np.array_equal(predicted, output.predictions[RULE]["predicted"])
-    assert np.array_equal(store.weights(found, RULE)["w"], output.weights[RULE]["w"])
+    assert np.array_equal(store.arrays(found, "weights", RULE)["w"], output.weights[RULE]["w"])
 
 
 @pytest.mark.parametrize("error", [KilledError, KeyboardInterrupt, FULL])

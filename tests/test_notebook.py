@@ -17,7 +17,7 @@ def output(smoke_store):
     """A finished smoke run of the smallest model."""
     (config,) = plan("smoke", models="baseline_cnn")
     record = smoke_store.find(config)
-    predictions = {rule: smoke_store.predictions(record, rule) for rule in record.stops}
+    predictions = {rule: smoke_store.arrays(record, "predictions", rule) for rule in record.stops}
     return RunOutput(record, predictions, {})
 
 

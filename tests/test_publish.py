@@ -88,7 +88,7 @@ def places(smoke_store, tmp_path):
     """Results of two models: this machine has LeNet-5's weights, the released report the CNN's."""
     results = load_results(smoke_store, plan("smoke", models="lenet5,baseline_cnn"))
     first = {model: results.of(model)[0] for model in results.models}
-    kept = {m: smoke_store.weights(run, results.rule) for m, run in first.items()}
+    kept = {m: smoke_store.arrays(run, "weights", results.rule) for m, run in first.items()}
     own = smoke_store.path_of(first["lenet5"], "weights", results.rule)
     target = RunStore(tmp_path / "own").path_of(first["lenet5"], "weights", results.rule)
     write_to(target.parent, {target.name: own.read_bytes()})

@@ -63,8 +63,8 @@ def assert_same(arrays, others):
 def test_what_is_written_comes_back(store, tmp_path, small_run, other):
     record, copy = small_run.record, RunStore(tmp_path / "copy")
     assert store.find(record.config) == record
-    assert_same(store.predictions(record, RULE), small_run.predictions[RULE])
-    assert_same(store.weights(record, RULE), small_run.weights[RULE])
+    assert_same(store.arrays(record, "predictions", RULE), small_run.predictions[RULE])
+    assert_same(store.arrays(record, "weights", RULE), small_run.weights[RULE])
     assert store.names() == sorted([record.name, other.record.name])
     assert [run.name for run in store.runs()] == store.names()
     size = file_of(store, small_run, "predictions").stat().st_size
@@ -72,7 +72,7 @@ def test_what_is_written_comes_back(store, tmp_path, small_run, other):
     store.copy(record, copy)
     assert copy.runs() == [record]
     with pytest.raises(DamagedRecordError):
-        copy.weights(record, RULE)  # which are not copied
+        copy.arrays(record, "weights", RULE)  # which are not copied
 
 
 def test_a_history_in_rows_is_read_as_one_in_columns(store, small_run):
@@ -174,7 +174,7 @@ def test_a_damaged_run_is_named_set_aside_and_counts_as_missing(store, small_run
 def test_damaged_weights_are_not_read_and_the_results_stand(store, small_run):
     flip_last_bit(file_of(store, small_run, "weights"))
     with pytest.raises(DamagedRecordError, match="weights-"):
-        store.weights(small_run.record, RULE)
+        store.arrays(small_run.record, "weights", RULE)
     assert store.find(small_run.record.config) == small_run.record
 
 

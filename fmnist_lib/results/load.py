@@ -84,8 +84,8 @@ class Results:
         return {"folds": config.folds, "tested": tested / config.trained_images}
 
     def predictions(self, run: RunRecord) -> Arrays:
-        """As `RunStore.predictions`, at the rule, with the `true` classes and which are `right`."""
-        found = self.store.predictions(run, self.rule)
+        """As in the store, at the rule, with the `true` classes and which are `right`."""
+        found = self.store.arrays(run, "predictions", self.rule)
         true = labels_of("test", run.config.test_images).numpy()
         return {**found, "true": true, "right": found["predicted"] == true}
 

@@ -171,20 +171,18 @@ class RunStore:
         record = records.decode(path, RunRecord)
         if record.name != name:
             raise DamagedRecordError(f"{path}: name: the record is of another run ({record.name})")
-        predictions = {rule: self.predictions(record, rule) for rule in record.stops}
+        predictions = {rule: self.arrays(record, "predictions", rule) for rule in record.stops}
         if faults := records.disagreements(record, predictions):
             raise DamagedRecordError(f"{path}: {'; '.join(faults)}")
         return record
 
-    def predictions(self, record: RunRecord, rule: str) -> Arrays:
-        """Return `predicted`, `probability`, `probability_of_true` of each test image, checked."""
-        path = self.path_of(record, "predictions", rule)
-        return read_arrays(path, record.stops[rule].predictions_sha256)
+    def arrays(self, record: RunRecord, kind: str, rule: str) -> Arrays:
+        """Return the best `weights` under a rule, or `predictions`; raise `DamagedRecordError`.
 
-    def weights(self, record: RunRecord, rule: str) -> Arrays:
-        """Return the best weights under a rule, checked; raise `DamagedRecordError`."""
-        path = self.path_of(record, "weights", rule)
-        return read_arrays(path, record.stops[rule].weights_sha256)
+        The latter are `predicted`, `probability`, `probability_of_true` of each test image.
+        """
+        path = self.path_of(record, kind, rule)
+        return read_arrays(path, getattr(record.stops[rule], f"{kind}_sha256"))
 
     def names(self, start: str = "") -> list[str]:
         """Return the names of all runs in the store that start so, sorted."""
@@ -207,7 +205,7 @@ class RunStore:
 
     def copy(self, record: RunRecord, other: "RunStore") -> None:
         """Copy a run into another store, without its weights."""
-        predictions = {rule: self.predictions(record, rule) for rule in record.stops}
+        predictions = {rule: self.arrays(record, "predictions", rule) for rule in record.stops}
         other.write(RunOutput(record, predictions, {}))
 
 
