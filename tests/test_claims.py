@@ -12,9 +12,8 @@ from made_up import make_cost, make_run, mistaken, stored
 from scipy import stats
 
 from fmnist_lib.claims.answers import above
-from fmnist_lib.claims.contradictions import contradictions
 from fmnist_lib.claims.judge import agreement, judge, judge_all, paper_tables, tally
-from fmnist_lib.claims.paper import REPORTED, implied_parameters, reported_frame
+from fmnist_lib.claims.paper import REPORTED, contradictions, implied_parameters, reported_frame
 from fmnist_lib.claims.protocol import _later
 from fmnist_lib.claims.verdicts import CLAIMS, Outcome, Tables, outcome_of
 from fmnist_lib.models import MODELS, build_model
