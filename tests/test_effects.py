@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_up import BY_TEST, BY_VALIDATION, labels, split_run, stored
 
-from fmnist_lib.claims.effects import effects, joined
+from fmnist_lib.claims.experiments import effects, joined
 from fmnist_lib.claims.judge import judge_all, outcome
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.results import classes

@@ -1,6 +1,7 @@
 """The paper's claims that take variants of its models: C11, C16, C17, C18, C19, each with its rule.
 
-Written before any run of these experiments was trained; the history of this file shows it.
+Rules, margins and comparisons were written before any run of these experiments was trained; the
+history of this file shows it.
 
 - Effect: variant minus control ("paper") at the same seeds, in points of accuracy; with a rival,
   the effect on the model minus that on the rival. Of times it is 100·ln(variant / control).
@@ -13,8 +14,9 @@ Written before any run of these experiments was trained; the history of this fil
   augmentation (10) from 2.2; with 5 from 1.0 and 1.4. Without the images, 3 are too few.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -22,11 +24,12 @@ import pandas as pd
 from fmnist_lib.claims.answers import Answer, above, all_of, any_of, opposite
 from fmnist_lib.claims.verdicts import CLAIMS, EVIDENCE, Outcome, Sentence, Verdict, claim
 from fmnist_lib.models import MODELS
+from fmnist_lib.results import tables
+from fmnist_lib.results.load import Results, paired
 from fmnist_lib.results.statistics import Estimate, estimate
-from fmnist_lib.results.tables import EQUAL
-from fmnist_lib.results.value import Value
+from fmnist_lib.results.value import Value, framed
 
-MARGINS = {"test_accuracy": EQUAL, "train_seconds": (2.5, 5.0, 10.0)}
+MARGINS = {"test_accuracy": tables.EQUAL, "train_seconds": (2.5, 5.0, 10.0)}
 """In points, in percent; 5 % is the paper's largest spread of times over epochs."""
 BESIDE = {"per_mac": " by multiply-accumulate"}
 UNKNOWN = Estimate(0.0, 0.0, 1, seeds=0)  # the effect of what was not run
@@ -120,11 +123,11 @@ def judge_experiment(number: str, runs: pd.DataFrame | None) -> dict[float, Verd
     families = {c.family for c in needs} - {""}
     every = [c for claim in CLAIMS.values() for c in claim.needs if isinstance(c, Comparison)]
     planned, alone = [c for c in every if c.family in families], [c for c in needs if not c.family]
-    effects = {c: UNKNOWN if runs is None else effect(c, runs) for c in (*planned, *alone)}
-    if UNKNOWN in (effects[c] for c in needs):
+    estimates = {c: UNKNOWN if runs is None else effect(c, runs) for c in (*planned, *alone)}
+    if UNKNOWN in (estimates[c] for c in needs):
         return {0.0: (Outcome.UNTESTED, Sentence(EVIDENCE[f"{number} untested"], {}))}
-    towards = {c: replace(found, effect=c.towards * found.effect) for c, found in effects.items()}
-    evidence, verdicts = _evidence({c: effects[c] for c in needs}, runs), {}
+    towards = {c: replace(found, effect=c.towards * found.effect) for c, found in estimates.items()}
+    evidence, verdicts = _evidence({c: estimates[c] for c in needs}, runs), {}
     for margin in MARGINS[needs[0].measure]:
         corrected = above([towards[c] for c in planned], margin, one_makes=True, one_breaks=True)
         answers = dict(zip(planned, corrected, strict=True))
@@ -150,12 +153,12 @@ def effect(c: Comparison, runs: pd.DataFrame) -> Estimate:
     return estimate(by_seed, leads[0] - sum(leads[1:]) if leads else None)
 
 
-def _evidence(effects: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sentence:
+def _evidence(estimates: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sentence:
     texts, values = [], {}
-    accuracies = {c.measure for c in effects} == {"test_accuracy"}
+    accuracies = {c.measure for c in estimates} == {"test_accuracy"}
     lead = "Effects in points" if accuracies else "Times as long as without"
     spec = "+.2f" if accuracies else ".2f"
-    for at, (c, found) in enumerate(effects.items()):
+    for at, (c, found) in enumerate(estimates.items()):
         own = runs[runs.model.isin([c.model, c.rival]) & runs.variant.isin([c.variant, "paper"])]
         numbers = np.array([found.effect, *found.interval])
         effect, low, high = numbers if accuracies else np.exp(numbers / 100)  # were logarithms
@@ -163,3 +166,54 @@ def _evidence(effects: Mapping[Comparison, Estimate], runs: pd.DataFrame) -> Sen
         beside = f" beyond {MODELS[c.rival].title}" if c.rival else BESIDE.get(c.measure, "")
         texts.append(f"{c.variant}{beside} {{effect{at}:{spec}}} ({{effect{at}.interval:{spec}}})")
     return Sentence(f"{lead}: {'; '.join(texts)}.", values)
+
+
+# --- what variants add, by the same formula ---
+
+
+def joined(families: Sequence[Results], rule: str) -> pd.DataFrame:
+    """Return the runs of families read at one rule, plain, each with which images it gets `right`.
+
+    Runs by fold are left out: each is tested on other images.
+    """
+    frames = []
+    for results in (replace(family, rule=rule) for family in families):
+        right = [results.predictions(run)["right"] for run in results.runs]
+        frames.append(tables.runs_frame(results).assign(right=right))
+    runs = pd.concat(frames, ignore_index=True)
+    return runs[runs.fold.isna()]
+
+
+def effects(results: Results, control: Results) -> pd.DataFrame:
+    """Return one row a variant of `results`, beside its model in `control` at the same seeds.
+
+    Indexed by a name for readers. Columns: model, title, variant, n, parameters, macs,
+    test_accuracy, best_epoch; effect (in points of test accuracy, paired by seed, with its 95 %
+    interval over seeds and images; of one run, against all seeds of the control, whose spread
+    counts as its own, as in `tables.next_run`; nan without two seeds); p_holm and differs as in
+    `tables.pairs`, corrected over all rows.
+    """
+    control = replace(control, rule=results.rule)
+    runs, rows, found = joined([control, results], results.rule), {}, []
+    for model, variant in results.variants:
+        own = replace(results, variant=variant)
+        before, after = (tables.measured(side, model, "test_accuracy") for side in (control, own))
+        if len(after.parts) == 1 < (seeds := len(before.parts)):
+            by_seed, error = after - before, before.std * (1 + 1 / seeds) ** 0.5
+            found.append(Estimate(float(by_seed), error, seeds - 1, seeds=1))
+        else:
+            by_seed = paired(after, before)
+            found.append(effect(Comparison(model, variant, ""), runs))
+        number = nan if found[-1] == UNKNOWN else found[-1].effect
+        first, title = own.of(model)[0], MODELS[model].title
+        rows[f"{title}, {variant}"] = {
+            **{"model": model, "title": title, "variant": variant},
+            "n": Value(len(own.of(model)), after),
+            **{name: Value(getattr(first, name), first.name) for name in ("parameters", "macs")},
+            "test_accuracy": after,
+            "best_epoch": tables.measured(own, model, "best_epoch"),
+            "effect": Value(number, by_seed, **found[-1].interval._asdict(), parts=by_seed.parts),
+        }
+    frame = framed(rows)
+    decided = tables.decisions(found, [*frame.effect])
+    return frame.join(pd.DataFrame(decided, frame.index, dtype=object))

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from fmnist_lib.claims import protocol  # noqa: F401, which puts its rules into CLAIMS
-from fmnist_lib.claims.effects import joined
-from fmnist_lib.claims.experiments import Comparison, judge_experiment
+from fmnist_lib.claims.experiments import Comparison, joined, judge_experiment
 from fmnist_lib.claims.paper import REPORTED, reported_frame
 from fmnist_lib.claims.verdicts import CLAIMS, Claim, Outcome, Sentence, Tables, Verdict, outcome_of
 from fmnist_lib.models import MODELS
