@@ -24,21 +24,16 @@ AGREEING = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "best_
 
 
 def judge_all(
-    results: Results,
-    validated: Results | None = None,
-    trials: Sequence[Results] = (),
-    timings: pd.DataFrame | None = None,
+    results: Results, validated: Results | None = None, trials: Sequence[Results] = ()
 ) -> pd.DataFrame:
     """Return what `judge` does, of runs by the paper's protocol.
 
     `trials` are families of variants, whose control is `validated`; they are read at the stopping
-    rules of both. `timings` are those of C17, by default of what was timed together with these
-    models. `validated`, and `…_validated` of the names in `AT`, have the outcomes in runs whose
-    epoch validation images chose.
+    rules of both. C17 rests on what was timed with these models. `validated`, and `…_validated` of
+    the names in `AT`, have the outcomes in runs whose epoch validation images chose.
     """
-    if timings is None:
-        calls = {cost.environment.started for cost in results.costs.values()}
-        timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
+    calls = {cost.environment.started for cost in results.costs.values()}
+    timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
     families = [validated, *trials] if validated else [results]
     judged = judge(our_tables(results), joined(families, results.rule), timings)
     ends = [f"{name}_validated" for name in AT]
