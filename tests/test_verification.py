@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from command import command, files_of
 from made_up import ENVIRONMENT, make_run, mistaken, sealed
 
-import run_all
 from fmnist_lib import paths
 from fmnist_lib.commands import replay
 from fmnist_lib.commands.replay import DIFFERS, FAILED, IDENTICAL, SO_FAR, WITHIN, compare_runs
@@ -74,34 +74,28 @@ def test_it_says_how_far_from_when_and_why():
 
 
 @pytest.fixture
-def released(tmp_path, monkeypatch, small_run):
-    """A released store with one true run, and local folders; both are those of the command."""
-    for name in ("REPORT", "RUNS", "BUILD"):
-        monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    store = RunStore(tmp_path / "report" / "records")
+def released(project, small_run):
+    """A released store with one true run."""
+    store = RunStore(paths.REPORT / "records")
     store.write(small_run)
     return store
 
 
-def command(*arguments):
-    return run_all.run(run_all.parse_arguments(["--verify", *arguments, "--jobs", "1"]))
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def verify(*arguments):
+    return command("--verify", *arguments, "--jobs", "1")
 
 
 @pytest.mark.parametrize(("options", "kind"), [([], IDENTICAL), (["--quick"], SO_FAR)])
 def test_a_true_run_is_identical_and_the_released_records_stay(
-    released, tmp_path, capsys, monkeypatch, options, kind
+    released, capsys, monkeypatch, options, kind
 ):
     monkeypatch.setattr(replay, "QUICK_EPOCHS", 1)
-    before = content(tmp_path / "report")
-    assert command(*options) == 0
+    before = files_of(paths.REPORT)
+    assert verify(*options) == 0
     assert f"{kind}\n1 runs: 1 {kind}" in capsys.readouterr().out
-    assert content(tmp_path / "report") == before
-    assert not RunStore(tmp_path / "runs" / "verify").names()  # the next call trains anew
-    (record,) = RunStore(tmp_path / "runs" / "verified").runs()
+    assert files_of(paths.REPORT) == before
+    assert not RunStore(paths.RUNS / "verify").names()  # the next call trains anew
+    (record,) = RunStore(paths.RUNS / "verified").runs()
     assert len(record.history) == (1 if options else 2)
 
 
@@ -115,13 +109,13 @@ def test_a_tampered_or_damaged_record_differs_and_stays(released, small_run, opt
         changed(small_run.record, 20),  # consistently: its predictions say otherwise
     ):
         path.write_bytes(encode(forged))  # checksum and all
-        before = content(released.folder)
-        assert command(*options) == 1
+        before = files_of(released.folder)
+        assert verify(*options) == 1
         assert f"{DIFFERS}  " in (told := capsys.readouterr().out)
         assert f"stops.{rule}.test_accuracy: is " in told
-        assert content(released.folder) == before
+        assert files_of(released.folder) == before
     path.write_text(json.dumps(json.loads(path.read_text()) | {"parameters": 1}))
-    assert command(*options) == 1
+    assert verify(*options) == 1
     assert "checksum" in capsys.readouterr().out
 
 
@@ -137,7 +131,7 @@ def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys
                 yield from run_many([config], **options)
 
     monkeypatch.setattr(here, "run_many", lame)
-    assert command() == 1
+    assert verify() == 1
     first, second, last = capsys.readouterr().out.splitlines()
     assert first.endswith(IDENTICAL)
     assert second.endswith(f"{FAILED}      RuntimeError: no luck")
@@ -147,12 +141,12 @@ def test_a_failed_run_is_told_and_the_others_go_on(released, monkeypatch, capsys
 def test_runs_of_a_device_that_is_not_here_are_left_out(released, capsys, monkeypatch):
     monkeypatch.setattr(replay, "has_device", lambda name: name == "cpu")
     released.write(make_run("vit_tiny", test_images=200, device="cuda"))
-    assert command("--quick") == 0
+    assert verify("--quick") == 0
     told = capsys.readouterr()
     assert "note: left out: 1 runs take a GPU" in told.err
     assert told.out.splitlines()[-1] == f"1 runs: 1 {SO_FAR}"
     with pytest.raises(UserError, match="all 1 runs take a GPU"):
-        command("--models", "vit_tiny")
+        verify("--models", "vit_tiny")
 
 
 @pytest.mark.parametrize("code", ["ours", "other"])
@@ -171,15 +165,15 @@ def test_an_interrupted_verification_goes_on_with_what_this_code_has_trained(
         yield from ()
 
     monkeypatch.setattr(here, "run_many", run_many)
-    command()  # of a run that never came back the old result is all there is
+    verify()  # of a run that never came back the old result is all there is
     assert trained == ([] if code == "ours" else [record.name])
 
 
 @pytest.mark.parametrize("choice", [[], ["--seeds", "7"], ["--models", "vit_tiny"]])
-def test_nothing_to_verify_is_one_line(released, tmp_path, monkeypatch, choice):
+def test_nothing_to_verify_is_one_line(released, project, monkeypatch, choice):
     if not choice:
-        monkeypatch.setattr(paths, "REPORT", tmp_path / "empty")
+        monkeypatch.setattr(paths, "REPORT", project / "empty")
     with pytest.raises(UserError, match=r"holds no such record.*nothing to verify") as error:
-        command(*choice)
+        verify(*choice)
     assert "\n" not in str(error.value)
-    assert not (tmp_path / "runs").exists()
+    assert not paths.RUNS.exists()
