@@ -1,6 +1,5 @@
 """What choosing by test images adds, where chance comes from, and families of one device."""
 
-from dataclasses import replace
 from math import isnan, sqrt
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from made_up import BY_TEST, BY_VALIDATION, make_cost, make_run, split_run, stored
 from scipy import stats
 
-from fmnist_lib.claims.judge import judge_all
 from fmnist_lib.commands.notebook import open_results
 from fmnist_lib.errors import UserError
 from fmnist_lib.report.sections import tied
@@ -114,13 +112,6 @@ def test_runs_that_hold_images_out_have_the_times_of_their_models(tmp_path):
     results = stored(tmp_path, split_run("lenet5", 0, 5, 8), costs=[make_cost(plain)])
     assert results.costs["lenet5"].config == plain
     assert tables.models_frame(results).train_seconds["lenet5"] == pytest.approx(10)
-
-
-def test_claims_have_a_verdict_by_validation_images_too(tmp_path, held):
-    by_test = replace(held, rule=BY_TEST.name)
-    judged = judge_all(by_test, held)
-    assert set(judged.validated) == set(judged.outcome) == {"not tested"}  # of two models
-    assert set(judge_all(by_test).validated) == {"not tested"}
 
 
 def test_who_is_tied_is_who_does_not_differ(held):

@@ -101,14 +101,6 @@ def test_mixup_mixes_images_and_losses_and_counts_the_label_that_is_seen_more(pa
     assert_near(trainer.model, model)
 
 
-def test_mixup_with_its_weight_at_one_is_no_mixup(part, monkeypatch):
-    monkeypatch.setattr(loop, "mixing_weights", lambda steps, **_: torch.ones(steps))
-    mixed, plain = trainer_of(part, augment="mixup"), trainer_of(part)
-    losses = [carry_out(trainer.train_epoch(1)).loss for trainer in (mixed, plain)]
-    assert losses[0] == losses[1]
-    assert torch.equal(weights_of(mixed), weights_of(plain))
-
-
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [

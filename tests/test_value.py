@@ -1,10 +1,9 @@
 """Numbers that know what they rest on, through arithmetic and frames; the catalogue."""
 
 import operator
-from math import isnan, nan
+from math import isnan
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from fmnist_lib.results.columns import COLUMNS, column, heading
@@ -48,15 +47,6 @@ def test_a_scaled_number_keeps_its_spread():
     assert (found, found.std, found.interval) == (60, 10, (50, 70))
     assert found.parts == {"seed 0": 55, "seed 1": 65}
     assert found.sources == ("a", "both", "model:x")
-
-
-def test_frames_of_objects_keep_values():
-    frame = pd.DataFrame({"x": [A, B], "t": ["one", "two"]}, index=["i", "j"], dtype=object)
-    frame["y"] = frame.x + frame.x
-    for seen in (frame, frame.sort_values("x"), frame[["x", "y"]], frame.loc[["j", "i"]]):
-        assert {type(cell) for cell in seen[["x", "y"]].to_numpy().ravel()} == {Value}
-    assert frame.y["j"].sources == ("both", "b")
-    assert pd.DataFrame({"x": [Value(nan), A]}, dtype=object).x.isna().tolist() == [True, False]
 
 
 def test_the_catalogue_describes_each_column_and_its_relatives():
