@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -18,16 +19,13 @@ from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training import checkpoint as checkpoints_module
 from fmnist_lib.training.checkpoint import Checkpoint
 
+STOP = Mock(side_effect=KeyboardInterrupt)
 ON_VALIDATION = (Stop(monitor="validation_loss", patience=9),)
 
 
 @pytest.fixture(autouse=True)
 def _after_every_epoch(monkeypatch):
     monkeypatch.setattr(checkpoints_module, "EVERY_SECONDS", 0)
-
-
-def stop(row):
-    raise KeyboardInterrupt
 
 
 def short_config(model="lenet5", **settings):
@@ -55,13 +53,13 @@ def test_a_run_that_goes_on_ends_like_one_never_stopped(small_data, tmp_path, se
     given = {"data": small_data, "checkpoints": tmp_path}
     whole = run_experiment(config, data=small_data).record
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, **given, on_epoch=stop)
+        run_experiment(config, **given, on_epoch=STOP)
     torch.manual_seed(1)  # another process would not have our random state
     seen = []
     resumed = run_experiment(config, **given, on_epoch=lambda row: seen.append(row["epoch"]))
     assert seen == list(range(2, len(whole.history) + 1))  # the first was not trained again
     assert resumed.record.result_digest == whole.result_digest
-    again = run_experiment(config, **given, on_epoch=stop)  # the finished run's record was lost
+    again = run_experiment(config, **given, on_epoch=STOP)  # the finished run's record was lost
     assert again.record.result_digest == whole.result_digest
 
 
@@ -119,10 +117,8 @@ def test_a_checkpoint_is_written_by_time_and_at_the_end(tmp_path, monkeypatch):
 def test_a_disk_that_refuses_checkpoints_is_named_once_and_the_run_goes_on(
     small_data, tmp_path, monkeypatch
 ):
-    def refuse(path, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints_module, "write_atomically", refuse)
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(checkpoints_module, "write_atomically", Mock(side_effect=full))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")  # as for a user
         record = run_experiment(short_config(), data=small_data, checkpoints=tmp_path).record

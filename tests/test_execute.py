@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest.mock import AsyncMock
 
 import nbformat
 import psutil
@@ -103,10 +104,7 @@ def test_a_kernel_with_another_library_ends_the_notebook(notebook, tmp_path, mon
 def test_an_error_that_the_kernel_cannot_show_is_told_in_words(
     notebook, tmp_path, monkeypatch, failure, told
 ):
-    async def fail(*_, **__):
-        raise failure
-
-    monkeypatch.setattr(execution.NotebookClient, "async_execute", fail)
+    monkeypatch.setattr(execution.NotebookClient, "async_execute", AsyncMock(side_effect=failure))
     made, error = execute_one(notebook("1"), {"number": 7}, tmp_path / "own")
     assert told in error
     assert [output.traceback for output in outputs_of(made)] == [[error]]

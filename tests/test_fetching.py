@@ -9,6 +9,7 @@ import threading
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import Mock
 
 import pytest
 from tiny_data import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
@@ -105,10 +106,8 @@ def test_a_bad_file_is_named_and_replaced(place, fault, capsys):
 
 
 def test_an_unusable_folder_is_the_users_to_mend(place, monkeypatch):
-    def refused(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(obtain, "FileLock", refused)  # as for anyone but root
+    refused = PermissionError(13, "Permission denied", str(place.raw))
+    monkeypatch.setattr(obtain, "FileLock", Mock(side_effect=refused))  # as for anyone but root
     place.fill(place.raw, train_labels_idx1_ubyte=b"nonsense")
     with pytest.raises(UserError, match=rf"Permission denied.*{TRAIN_LABELS} is not"):
         obtain.ensure_data(place.root)

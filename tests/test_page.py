@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from bs4 import BeautifulSoup
@@ -26,10 +27,6 @@ def words(element):
 def small(*cells, **front):
     notebook = new_notebook(cells=[text("# Small"), *cells])
     return BeautifulSoup(render_html([notebook], title="Small", **front), "html.parser")
-
-
-def interrupted(*_):
-    raise KeyboardInterrupt
 
 
 # --- numbers and links ---
@@ -169,7 +166,7 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
         write(tmp_path, name, content)
     with pytest.raises(FailedError):
         write_report([new_notebook(cells=[text("[](#no)")])], tmp_path, title="Wrong")
-    monkeypatch.setattr(module, "render_pdf", interrupted)
+    monkeypatch.setattr(module, "render_pdf", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_report([new_notebook(cells=[text("# One")])], tmp_path, title="A")
     assert [*files_in(tmp_path)] == old
@@ -200,7 +197,7 @@ def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
 @pytest.mark.parametrize("step", ["replace", "write_bytes"])
 def test_a_command_killed_while_it_writes_can_be_given_again(tmp_path, monkeypatch, step):
     with monkeypatch.context() as patch:
-        patch.setattr(Path, step, interrupted)
+        patch.setattr(Path, step, Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, "records/a.json", b"new")
     prepare(tmp_path)
@@ -220,10 +217,8 @@ def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
 def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, error):
-    def refuse(*_):
-        raise OSError(error, os.strerror(error))  # as writing does: without a path
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    refused = OSError(error, os.strerror(error))  # as writing has it: without a path
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=refused))
     with pytest.raises(FailedError, match=os.strerror(error)) as caught:
         write(tmp_path, "figures/a.svg", b"")
     assert str(tmp_path / "figures" / "a.svg") in str(caught.value)

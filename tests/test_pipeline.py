@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import nbformat
 import pandas as pd
@@ -144,12 +145,9 @@ def test_what_is_asked_for_is_trained_though_it_was_released(tmp_path):
 def test_whatever_cuts_a_report_short_the_same_command_makes_it(
     quick, tmp_path, monkeypatch, stage
 ):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
     owner = make_report.files if stage in ("collect", "write_files") else make_report
     with monkeypatch.context() as patch:
-        patch.setattr(owner, stage, stop)
+        patch.setattr(owner, stage, Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "out")
     assert make(tmp_path / "out") == 0
