@@ -2,9 +2,6 @@
 
 import hashlib
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -164,16 +161,13 @@ def test_command_tells_what_it_obtained_and_what_was_there(place, capsys, monkey
         assert capsys.readouterr().out.splitlines() == lines
 
 
-def test_command_fails_with_one_line_and_status_2(tmp_path):
+def test_command_fails_with_one_line_and_status_2(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "fmnist_lib.data"],
-        env=os.environ | {"FMNIST_DATA": str(tmp_path / "file")},
-        **{"cwd": paths.ROOT, "capture_output": True, "text": True},
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: cannot use the data folder")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(command, "DATA", tmp_path / "file")
+    assert command.main() == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("error: cannot use the data folder")
 
 
 # --- the real data, which the test command obtains first ---------------------------------------

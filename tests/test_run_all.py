@@ -19,8 +19,6 @@ from fmnist_lib.models import MODELS
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
 
-# --- bad input ---
-
 
 @pytest.mark.parametrize(
     ("arguments", "wrong", "allowed"),
@@ -47,6 +45,10 @@ from fmnist_lib.runs.store import RunStore
         (["--verify", "--profile", "smoke"], "--profile", "--seeds"),
         (["--from-released", "--seeds", "0"], "--seeds", "--jobs"),
         (["--explain", "x", "--force"], "--force", "--profile"),
+        (["--explain", "x", "--output", "REPORT"], "report/x", "holds no report"),
+        (["--explain", "x", "--profile", "fast"], "fast", "allowed: smoke, paper"),
+        (["--verify"], "holds no such record", "nothing to verify"),
+        (["--from-released"], "report/records", "no seed with all models"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -86,9 +88,6 @@ def test_an_output_folder_that_will_not_do_is_refused_before_any_work(project, m
     assert (files_of(project), {*project.rglob("*")}) == (before, names)
 
 
-# --- what is there, and what is trained ---
-
-
 def test_dry_run_names_each_run_and_changes_nothing(project, smoke_store, monkeypatch, capsys):
     monkeypatch.setattr(paths, "RUNS", smoke_store.folder)
     before = files_of(smoke_store.folder)
@@ -118,9 +117,6 @@ def test_a_cut_record_is_named_and_its_run_trained_once_more(project, smoke_stor
     before = files_of(paths.RUNS)
     assert command(*train) == 0
     assert files_of(paths.RUNS) == before
-
-
-# --- how it ends ---
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
