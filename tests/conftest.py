@@ -4,7 +4,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from made_report import report
-from made_up import make_cost
+from made_up import SMALL, make_cost
 from tiny_data import Place
 from torchvision.datasets import FashionMNIST
 
@@ -70,11 +70,10 @@ def smoke_store(tmp_path_factory) -> RunStore:
 @pytest.fixture(scope="session")
 def small_data() -> data.Dataset:
     """256 training and 200 test images of the real data."""
-    return data.load(train_images=256, test_images=200)
+    return data.load(**SMALL)
 
 
 @pytest.fixture(scope="session")
 def small_run(small_data) -> RunOutput:
     """A run of LeNet-5 on `small_data`, two epochs long."""
-    config = make_config(model="lenet5", max_epochs=2, train_images=256, test_images=200)
-    return run_experiment(config, data=small_data)
+    return run_experiment(make_config(model="lenet5", max_epochs=2, **SMALL), data=small_data)

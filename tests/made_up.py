@@ -41,6 +41,7 @@ ENVIRONMENT = Environment(
     started="2026-01-01T10:00:00+00:00",
     finished="2026-01-01T10:01:30+00:00",
 )
+SMALL = {"train_images": 256, "test_images": 200}  # as many has the fixture `small_data`
 BY_TEST, BY_VALIDATION = Stop(), Stop(monitor="validation_loss")
 PARAMETERS = {"lenet5": 60_000, "vit_tiny": 100_000}  # else 10,000
 

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from made_up import SMALL
 from test_side_by_side import GPU
 
 from fmnist_lib.models import MODELS
@@ -30,8 +31,7 @@ def _after_every_epoch(monkeypatch):
 
 def short_config(model="lenet5", **settings):
     rules = (Stop(patience=1), Stop(patience=3))
-    short = {"stops": rules, "train_images": 256, "test_images": 200, "max_epochs": 2}
-    return make_config(model=model, **short | settings)
+    return make_config(model=model, **{"stops": rules, "max_epochs": 2, **SMALL} | settings)
 
 
 @pytest.mark.parametrize(

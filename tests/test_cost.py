@@ -2,13 +2,13 @@
 
 import time
 from collections import namedtuple
-from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
+from fmnist_lib.data.fashion_mnist import load
 from fmnist_lib.models import MODELS
 from fmnist_lib.runs import cost
 from fmnist_lib.runs.config import Stop, make_config
@@ -21,17 +21,16 @@ MACS = (416_520, 1_257_696, 3_863_872, 1_515_968, 5_926_016, 508_352)
 SIZES = (247_640, 55_528, 54_584, 63_576, 426_008, 27_600)  # bytes
 
 
+FEW = {"train_images": 64, "test_images": 50}
+
+
 @pytest.fixture(scope="module")
-def images(small_data):
-    """64 training and 50 test images."""
-    train = {name: getattr(small_data, name)[:64] for name in ("train_images", "train_labels")}
-    test = {name: getattr(small_data, name)[:50] for name in ("test_images", "test_labels")}
-    return replace(small_data, **train, **test)
+def images():
+    return load(**FEW)
 
 
 def configs(*models):
-    shared = {"train_images": 64, "test_images": 50, "max_epochs": 1}
-    return [make_config(model=model, **shared) for model in models]
+    return [make_config(model=model, max_epochs=1, **FEW) for model in models]
 
 
 @pytest.mark.parametrize(("model", "macs", "size"), [*zip(MODELS, MACS, SIZES, strict=True)])

@@ -8,14 +8,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from made_up import SMALL
 
 from fmnist_lib.models import MODELS, build_model
 from fmnist_lib.runs.config import DATA_SHA256, TRAINING_VERSION, Stop, make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
 from fmnist_lib.training.loop import evaluate, place_model
-
-SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
 
 SCRIPT = """
 import json, sys
@@ -53,8 +52,6 @@ def fresh() -> list[dict]:
     ]
 
 
-# --- golden: the numbers of a short run ---
-
 GOLDEN = {  # train loss and test loss of the first epoch, then of the second
     "lenet5": (2.25167, 2.11553, 2.01591, 1.83059),
     "resnet_mini": (2.43334, 2.31756, 2.29281, 2.32283),
@@ -82,9 +79,6 @@ def test_golden(model, fresh):
         )
 
 
-# --- the same run twice ---
-
-
 def test_the_same_run_is_the_same_result_to_the_bit_in_any_process(small_data, fresh):
     first, second, _ = ({m: run["result_digest"] for m, run in runs.items()} for runs in fresh)
     assert first == second
@@ -93,7 +87,7 @@ def test_the_same_run_is_the_same_result_to_the_bit_in_any_process(small_data, f
     torch.set_num_threads(2)
     for model in ("lenet5", "resnet_mini"):  # without and with batch norm; loaded, and given
         again, other = (
-            run_experiment(make_config(model=model, seed=seed, max_epochs=2, **SHORT), data=data)
+            run_experiment(make_config(model=model, seed=seed, max_epochs=2, **SMALL), data=data)
             for seed, data in ((0, None), (1, small_data))
         )
         assert again.record.result_digest == first[model] != other.record.result_digest
@@ -104,12 +98,9 @@ def test_the_same_run_is_the_same_result_to_the_bit_in_any_process(small_data, f
     assert (again.record.environment.threads, after) == (1, 2)
 
 
-# --- several stopping rules ---
-
-
 def test_each_rule_gets_what_a_run_with_it_alone_gets(small_data):
     """Settings with which the test loss soon rises and falls; the order does not matter."""
-    restless = {"model": "lenet5", "learning_rate": 0.02, "max_epochs": 12, **SHORT}
+    restless = {"model": "lenet5", "learning_rate": 0.02, "max_epochs": 12, **SMALL}
     short, long = Stop(patience=1), Stop(patience=4)
     both, reverse = (
         run_experiment(make_config(stops=rules, **restless), data=small_data)
@@ -122,9 +113,6 @@ def test_each_rule_gets_what_a_run_with_it_alone_gets(small_data):
         alone = run_experiment(make_config(stops=[rule], **restless), data=small_data)
         assert alone.record.key == both.record.key
         assert alone.record.stops[rule.name] == both.record.stops[rule.name]
-
-
-# --- what a record says ---
 
 
 def test_predictions_are_consistent(small_data, small_run):
@@ -141,7 +129,7 @@ def test_predictions_are_consistent(small_data, small_run):
 @pytest.mark.parametrize("model", ["lenet5", "mobilenet_lite"])  # without and with batch norm
 def test_kept_weights_are_those_of_the_best_epoch(small_data, tmp_path, model):
     """From the disk and in a fresh model, they give the numbers of the record for that epoch."""
-    config = make_config(model=model, max_epochs=2, **SHORT)
+    config = make_config(model=model, max_epochs=2, **SMALL)
     store = RunStore(tmp_path)
     store.write(run_experiment(config, data=small_data))
     record = store.find(config)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from made_up import SMALL
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -17,7 +18,6 @@ from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.training import loop
 from fmnist_lib.training.loop import Parts, Trainer, carry_out, place_model
 
-SHORT = {"train_images": 256, "test_images": 200}  # as in the fixture small_data
 NUMBER = 50  # images: two batches of 20 and one of 10
 
 
@@ -163,7 +163,7 @@ def test_averages_are_those_of_swa_utils_batch_norm_included(part):
 
 
 def test_the_average_is_what_is_evaluated_and_kept(small_data):
-    config = make_config(model="baseline_cnn", average=0.9, max_epochs=1, **SHORT)
+    config = make_config(model="baseline_cnn", average=0.9, max_epochs=1, **SMALL)
     plain = config.model_copy(update={"average": 0.0})
     averaged, usual = (run_experiment(c, data=small_data) for c in (config, plain))
     rows = averaged.record.history[0], usual.record.history[0]
@@ -176,7 +176,7 @@ def test_the_average_is_what_is_evaluated_and_kept(small_data):
 
 
 def test_bf16_trains_near_fp32_and_keeps_its_weights_single(small_data):
-    settings = {"model": "lenet5", "max_epochs": 2, **SHORT}
+    settings = {"model": "lenet5", "max_epochs": 2, **SMALL}
     single, low = (
         run_experiment(make_config(precision=precision, **settings), data=small_data)
         for precision in ("fp32", "bf16")

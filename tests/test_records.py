@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import make_cost, make_run, mistaken
+from made_up import SMALL, make_cost, make_run, mistaken
 
 from fmnist_lib.paths import REPORT
 from fmnist_lib.runs.config import Stop, make_config
@@ -27,11 +26,8 @@ RULE = Stop().name
 
 
 @pytest.fixture
-def other(small_run) -> RunOutput:
-    """The same results under another seed, as if it had led to them."""
-    config = make_config(**small_run.record.config.model_dump() | {"seed": 1})
-    changes = {"config": config, "name": config.name, "key": config.key}
-    return replace(small_run, record=small_run.record.model_copy(update=changes))
+def other() -> RunOutput:
+    return make_run(seed=1, test_images=100)
 
 
 @pytest.fixture
@@ -110,9 +106,9 @@ def in_rule(**values):
     return lambda content: content["stops"][RULE].update(values)
 
 
-def replace_by_the_other(path):
-    (other,) = path.parent.parent.glob("*-s1-*/record.json")
-    path.write_bytes(other.read_bytes())
+def replace_by_another(path):
+    (another,) = {*path.parent.parent.rglob("*.json")} - {path}
+    path.write_bytes(another.read_bytes())
 
 
 def flip_last_bit(path):
@@ -138,7 +134,7 @@ DAMAGES = {  # what is done to which file
     "another digest of a rule": ("record", edited(in_rule(digest="0" * 64), seal=True)),
     "another digest": ("record", edited(lambda c: c.update(result_digest="0" * 64), seal=True)),
     "unknown field": ("record", edited(lambda content: content.update(surprise=1), seal=True)),
-    "another run's": ("record", replace_by_the_other),
+    "another run's": ("record", replace_by_another),
     "prediction flipped": ("predictions", flip_last_bit),
     "predictions cut": ("predictions", lambda path: path.write_bytes(path.read_bytes()[:-10])),
     "predictions missing": ("predictions", lambda path: path.unlink()),
@@ -175,9 +171,6 @@ def test_damaged_weights_are_not_read_and_the_results_stand(store, small_run):
     assert store.find(small_run.record.config) == small_run.record
 
 
-# --- which record serves which run ---
-
-
 def test_a_record_serves_a_request_for_fewer_rules_and_loses_none_by_training_again(tmp_path):
     losses = (0.9, 0.5, 0.6, 0.7)
     both = make_run(losses=losses, stops=(Stop(), Stop(patience=2)), test_images=100)
@@ -190,14 +183,7 @@ def test_a_record_serves_a_request_for_fewer_rules_and_loses_none_by_training_ag
     assert store.with_recorded_rules(fixed) == fixed
 
 
-# --- costs ---
-
 OUTSIDE = ["../x", "/tmp/x", "a/b", "..", ".", "", ".hidden", "a\\b", "a\0b", "a\nb"]
-
-
-def replace_by_another(path):
-    (another,) = set(path.parent.iterdir()) - {path}
-    path.write_bytes(another.read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -357,7 +343,7 @@ FOLD = {"protocol": "fold", "fold": 1, "folds": 4, "validation_images": 64, "max
 def test_so_are_runs_with_folds_and_with_fixed_epochs(
     tmp_path, small_data, settings, change, field
 ):
-    config = make_config(model="lenet5", train_images=256, test_images=200, **settings)
+    config = make_config(model="lenet5", **SMALL, **settings)
     run, store = run_experiment(config, data=small_data), RunStore(tmp_path)
     store.write(run)
     assert store.read(config.name) == run.record
@@ -378,9 +364,6 @@ def test_every_released_record_agrees_with_itself_and_its_key():
     assert runs
     assert all(run.key == run.config.key for run in runs)
     assert len(store.costs()) == len(list(store.folder.glob("costs/*.json")))
-
-
-# --- JSON that is none ---
 
 
 @pytest.mark.parametrize(
