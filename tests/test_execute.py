@@ -58,9 +58,6 @@ def test_a_failed_notebook_is_saved_with_its_error_and_the_others_go_on(notebook
     assert bad.read_bytes() == before
 
 
-# --- whose kernel ---
-
-
 def test_wherever_the_command_is_given_the_kernel_is_ours(notebook, tmp_path, monkeypatch):
     """Also in a folder with another library and `pandas`, and with another kernel of its name."""
     place, startup = tmp_path / "place", tmp_path / "ipython" / "profile_default" / "startup"
@@ -88,9 +85,6 @@ def test_a_kernel_with_another_library_ends_the_notebook(notebook, tmp_path, mon
     made, error = execute_one(notebook("print(number)"), {"number": 7}, tmp_path / "own")
     assert str(tmp_path / "fmnist_lib") in error
     assert [output.output_type for output in outputs_of(made)] == ["error"]
-
-
-# --- kernels that fail, and the end of all ---
 
 
 @pytest.mark.parametrize(

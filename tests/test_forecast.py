@@ -51,9 +51,6 @@ def test_durations_are_rounded_up_to_minutes():
     assert {seconds: room.in_words(seconds) for seconds in expected} == expected
 
 
-# --- what a user sees of a training ---
-
-
 def row(epoch):
     return {"epoch": epoch, "test_accuracy": 80.0 + epoch}
 

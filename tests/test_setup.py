@@ -230,11 +230,8 @@ def test_system_packages_are_the_same_everywhere(name):
 
 def test_the_papers_say_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert citation["version"] == PROJECT["version"] == fmnist_lib.__version__
     assert citation["license"] == PROJECT["license"] == "MIT"
-    assert licence.startswith("MIT License")
-    assert citation["authors"][0]["name"] in licence
 
 
 def test_readme_lists_the_options_of_the_command():

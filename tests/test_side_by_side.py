@@ -20,13 +20,10 @@ from fmnist_lib.training.loop import NonFiniteLossError, OutOfTimeError
 
 SHORT = {"train_images": 1050, "test_images": 200, "max_epochs": 2}  # 17 steps and a short one
 
-NO_GPU = "needs an NVIDIA GPU, and PyTorch finds none here"
-GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU))
-
-
-def on_gpu(test):
-    """A test for `make test-gpu`."""
-    return GPU[0](GPU[1](test))
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch finds none here"
+)
+GPU = (pytest.mark.gpu, needs_gpu)  # for `make test-gpu`
 
 
 def together(configs, *, jobs, **given):
@@ -153,7 +150,8 @@ RECIPES = [
 ]
 
 
-@on_gpu
+@pytest.mark.gpu
+@needs_gpu
 def test_bits_alone_are_bits_beside_26_others():
     kinds = [{"model": model} for model in MODELS]
     kinds += [{"model": "baseline_cnn", **recipe} for recipe in RECIPES]
@@ -167,7 +165,8 @@ def test_bits_alone_are_bits_beside_26_others():
     assert {name: digests(beside)[name] for name in alone} == digests(alone)
 
 
-@on_gpu
+@pytest.mark.gpu
+@needs_gpu
 @pytest.mark.parametrize("model", MODELS)
 def test_a_gpu_agrees_with_a_processor(model):
     """A short run's losses within 2 %; with dropout, whose draws differ, within 10 %."""
