@@ -5,28 +5,24 @@ import copy
 import shutil
 import tempfile
 from functools import cache
+from math import nan
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pandas as pd
+from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fmnist_lib.claims.verdicts import Sentence
+from fmnist_lib.models import MODELS, build_model, count_parameters
 from fmnist_lib.report import show
 from fmnist_lib.report.files import collect, numbers_json, write
-from fmnist_lib.report.page import write_report
+from fmnist_lib.report.page import render_html, write_report
 from fmnist_lib.results.value import Value, framed, reported, setting
 
-MODELS = {
-    "lenet5": ("LeNet-5", 89.20, 61_706),
-    "resnet_mini": ("ResNet-Mini", 90.48, 11_402),
-    "densenet_tiny": ("DenseNet-Tiny", 90.64, 11_666),
-    "mobilenet_lite": ("MobileNet-Lite", float("nan"), 14_218),
-    "vit_tiny": ("ViT-Tiny", 88.52, 105_546),
-    "baseline_cnn": ("Custom CNN", 90.43, 6_330),
-}
+ACCURACIES = dict(zip(MODELS, (89.20, 90.48, 90.64, nan, 88.52, 90.43), strict=True))
 INTERVAL = "test_accuracy_interval"
 OUTCOMES = ("holds", "holds in part", "does not hold", "undecided", "not tested")
 LONG_LINE = "total = " + " + ".join(f"term_{n}" for n in range(40)) + "  # the end of the line"
@@ -72,14 +68,14 @@ def mean(number, model):
 def frame():
     rows = {
         model: {
-            "title": title,
+            "title": MODELS[model].title,
             "test_accuracy": mean(accuracy, model),
             "test_accuracy_paper": reported(89.07),
             "difference": Value(accuracy - 89.07, *runs_of(model), "paper"),
-            "parameters": Value(parameters, f"model:{model}"),
+            "parameters": Value(count_parameters(build_model(model)), f"model:{model}"),
             "train_seconds": Value(4.2, [f"costs/{model}-7ef21c82adc7"], low=4, high=5.5),
         }
-        for model, (title, accuracy, parameters) in MODELS.items()
+        for model, accuracy in ACCURACIES.items()
     }
     return framed(rows)
 
@@ -148,6 +144,12 @@ def notebooks():
         text(reference, "references"),
     ]
     return [new_notebook(cells=comparison), new_notebook(cells=net)]
+
+
+def page_of(*cells, title="A title", **front):
+    """The page of a notebook with these cells, as a tree."""
+    notebook = new_notebook(cells=[text("# Small"), *cells])
+    return BeautifulSoup(render_html([notebook], title=title, **front), "html.parser")
 
 
 @cache

@@ -9,24 +9,18 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from bs4 import BeautifulSoup
 from command import files_of
-from made_report import FRONT, LONG_LINE, code, report, text
+from made_report import FRONT, LONG_LINE, code, page_of, report, text
 from nbformat.v4 import new_notebook, new_output
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.report import page as module
 from fmnist_lib.report.files import MARKER, files_in, ours, prepare, write, write_files
-from fmnist_lib.report.page import render_html, write_report
+from fmnist_lib.report.page import write_report
 
 
 def words(element):
     return " ".join(element.get_text().split())
-
-
-def small(*cells, **front):
-    notebook = new_notebook(cells=[text("# Small"), *cells])
-    return BeautifulSoup(render_html([notebook], title="Small", **front), "html.parser")
 
 
 # --- numbers and links ---
@@ -39,7 +33,7 @@ def test_sections_are_numbered_appendices_lettered_and_both_listed():
         text("[](#sec-two), [](#sec-small-one-2), [](#sec-last)"),
         text('## Last <a id="sec-last"></a>', "appendix"),
     ]
-    made = small(*cells)
+    made = page_of(*cells)
     assert [words(heading) for heading in made.main.find_all(re.compile("h[2-6]"))] == [
         "1 Small", "1.1 One", "1.1.1 Deep x y", "1.2 One", "1.3 Two", "A Last",
     ]  # fmt: skip
@@ -61,9 +55,9 @@ def test_figures_and_tables_are_numbered_and_cross_references_filled(page):
 def test_a_reference_to_nothing_is_named_but_excused_where_a_notebook_failed():
     see = text("See [](#fig-no), [](#tab-no), [](#sec-no) and [](#ref-no).")
     with pytest.raises(FailedError, match="#fig-no, #tab-no, #sec-no, #ref-no"):
-        small(see)
+        page_of(see)
     error = new_output("error", ename="ValueError", evalue="no <data>", traceback=["\x1b[31mline"])
-    made = small(code("fail()", error, tags=["hide-input"]), see)
+    made = page_of(code("fail()", error, tags=["hide-input"]), see)
     assert "stopped here with ValueError: no <data>" in words(made.find(id="failure"))
     assert words(made.find(id="failure").pre) == "line"
     assert made.select_one(".incomplete a")["href"] == "#failure"
@@ -76,7 +70,7 @@ def test_ids_are_unique_and_every_inner_link_leads_somewhere(page):
     assert {link["href"][1:] for link in page.select('a[href^="#"]')} <= set(ids)
     assert not page.select(".incomplete, .failure, .missing")
     with pytest.raises(FailedError, match="sec-same"):
-        small(text('## One <a id="sec-same"></a>'), text('## Two <a id="sec-same"></a>'))
+        page_of(text('## One <a id="sec-same"></a>'), text('## Two <a id="sec-same"></a>'))
 
 
 # --- what it shows ---
@@ -126,7 +120,7 @@ def test_who_made_it_is_told_to_people_and_machines(page):
     links = {link["href"] for link in page.header.select(".byline a")}
     assert links >= {"report.pdf", "models/", "results.csv", "numbers.json"}
     assert page.select_one("p.draft")
-    plain = small(text("Words."), seconds=41.6)
+    plain = page_of(text("Words."), seconds=41.6)
     assert not plain.select(".incomplete, .is-draft, .draft, .cite")
     assert "executed in 42 s" in words(plain.footer)
 
@@ -136,7 +130,7 @@ def test_who_made_it_is_told_to_people_and_machines(page):
 )
 def test_a_resource_that_is_not_embedded_is_named(source):
     with pytest.raises(FailedError, match=r"a\.png"):
-        small(text(source))
+        page_of(text(source))
 
 
 # --- the two files ---

@@ -10,9 +10,9 @@ import urllib.request
 import psutil
 import pypdf
 from bs4 import BeautifulSoup
-from made_report import code, shown, text
+from made_report import code, page_of, shown, text
 from matplotlib.figure import Figure
-from nbformat.v4 import new_notebook, new_output, new_raw_cell
+from nbformat.v4 import new_output, new_raw_cell
 
 from fmnist_lib.execution.here import run_many
 from fmnist_lib.paths import ROOT
@@ -65,11 +65,6 @@ def acts(page):
     return found
 
 
-def page_of(*cells, title="A title", **front):
-    notebook = new_notebook(cells=[text("# Title"), *cells])
-    return BeautifulSoup(module.render_html([notebook], title=title, **front), "html.parser")
-
-
 def assert_harmless(page):
     own = {file.read_text(encoding="utf-8").strip() for file in module.TEMPLATES.rglob("*.js")}
     *_, numbers = page.select("script#numbers")
@@ -80,8 +75,6 @@ def assert_harmless(page):
     assert not page.main.find_all(["style", "link", "meta"])
     assert acts(page) == []
 
-
-# --- nothing that runs what a file says ---
 
 RUNNING = (
     r"\b(pickle|cloudpickle|dill|joblib|shelve|marshal)\.\w*load|allow_pickle=True|read_pickle"
@@ -94,9 +87,6 @@ def test_no_file_is_read_in_a_way_that_runs_it_or_unpacked_to_where_it_says():
     for path in [*(ROOT / "fmnist_lib").rglob("*.py"), ROOT / "run_all.py"]:
         found = re.search(RUNNING, path.read_text(encoding="utf-8"))
         assert not found, f"{path}: {found[0]}"
-
-
-# --- a notebook from elsewhere ---
 
 
 def test_no_cell_of_any_kind_runs_anything():
@@ -185,9 +175,6 @@ def test_the_pdf_reads_no_file_but_its_fonts(tmp_path, monkeypatch):
     assert not pypdf.PdfReader(io.BytesIO(module.render_pdf(page))).attachments
     assert asked
     assert all(url.startswith("data:") or url.endswith(".ttf") for url in asked)
-
-
-# --- who may send us messages ---
 
 
 def test_workers_listen_to_no_network():
