@@ -132,15 +132,6 @@ def test_what_has_no_run_by_the_papers_protocol_is_shown_with_the_released_ones(
     assert [cost.model for cost in records.costs()] == sorted(MODELS)
 
 
-def test_what_is_asked_for_is_trained_though_it_was_released(tmp_path):
-    asked, shown = plan("paper", models="lenet5,vit_tiny")
-    own = replace(job(tmp_path, "paper"), configs=[asked], beside=[shown])
-    for config in (asked, shown):
-        own.released.write(make_run(config.model))
-    assert find_run(own, asked) is None
-    assert find_run(own, shown)[1] is own.released
-
-
 @pytest.mark.parametrize("stage", ["execute_notebooks", "collect", "write_files", "write_report"])
 def test_whatever_cuts_a_report_short_the_same_command_makes_it(
     quick, tmp_path, monkeypatch, stage
@@ -187,15 +178,16 @@ def test_when_every_run_failed_the_report_before_is_left_alone(
 # --- what becomes of each run, and of each time ---
 
 
-def test_a_run_is_cached_released_or_to_train(tmp_path, smoke_store):
-    (config,) = plan("smoke", models="baseline_cnn")
+def test_a_run_is_cached_released_or_to_train(tmp_path):
+    (config,), run = plan("paper", models="lenet5"), make_run("lenet5")
     own, release = job(tmp_path), job(tmp_path, release=True)
     assert state_of(own, config) == "to train"
-    smoke_store.copy(smoke_store.find(config), own.released)
+    own.released.write(run)
     assert state_of(own, config) == "released, to be trained here too"
     assert find_run(own, config) is None
+    assert find_run(replace(own, configs=[], beside=[config]), config)[1] is own.released
     assert state_of(release, config) == "released"
-    smoke_store.copy(smoke_store.find(config), own.store)
+    own.store.write(run)
     assert state_of(own, config) == "cached"
     assert find_run(release, config)[1] is release.store
     assert state_of(job(tmp_path, force=True), config).endswith("--force asks for it")
