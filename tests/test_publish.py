@@ -1,15 +1,24 @@
-"""What lies beside the page: flat tables, models and README say what the records say, and load."""
+"""What lies beside the page: flat tables, models and README say what the records say, and load.
+
+The released records give the released tables, number for number, and the command says so.
+"""
 
 import re
 from itertools import product
 
 import mistune
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from command import command, files_of
 from made_up import ENVIRONMENT, make_cost, make_run, mistaken, stored
+from matplotlib import pyplot
 from safetensors.torch import load_model
 
+from fmnist_lib import paths
+from fmnist_lib.commands import make_report
+from fmnist_lib.commands.job import Job
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
 from fmnist_lib.models import build_model
 from fmnist_lib.report.data_files import WEIGHTS, data_files, find_weights, literal
@@ -17,6 +26,10 @@ from fmnist_lib.results.load import load_results
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
 from fmnist_lib.runs.store import RunStore
+
+RELEASED = paths.REPORT
+FLAT = ("results.csv", "tables/table1.csv", "tables/table2.csv", "tables/confusion.csv")
+TIMED = ("train_seconds", "inference_ms", "latency_ms", "total_train", "train_us", "ratio")
 
 
 def made_up_results(folder, **environment):
@@ -80,9 +93,6 @@ def test_a_record_with_markup_is_text(tmp_path):
     assert mistune.html(literal(hostile)).count("<code>") == 1
 
 
-# --- weights ---
-
-
 @pytest.fixture
 def places(smoke_store, tmp_path):
     """Results of two models: this machine has LeNet-5's weights, the released report the CNN's."""
@@ -123,3 +133,66 @@ def test_loaded_as_the_card_says_they_classify_as_the_record_has_it(
         (example,) = code_blocks((folder / "README.md").read_text())
         exec(example, {})
         assert capsys.readouterr().out.strip() in CLASS_NAMES
+
+
+# --- the released report ---
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The flat tables of the released records, as files."""
+    records = RunStore(paths.REPORT / "records", read_only=True)
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "tables").mkdir()
+    configs = make_report.complete_seeds(records)
+    study = make_report.study_results(Job("paper", configs, folder), records)
+    for path, content in data_files(load_results(records, configs), {}, study).items():
+        if path in FLAT:
+            (folder / path).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("path", FLAT)
+def test_the_released_numbers_come_out_again(made, path):
+    ours, theirs = (pd.read_csv(folder / path) for folder in (made, RELEASED))
+    assert [*ours][: len([*theirs])] == [*theirs]  # more may stand behind
+    kept = [name for name in theirs if not name.startswith(TIMED)]
+    pd.testing.assert_frame_equal(ours[kept], theirs[kept], check_exact=True)
+
+
+def test_the_code_in_its_readme_draws_from_its_data(monkeypatch):
+    monkeypatch.chdir(RELEASED)
+    for block in code_blocks((RELEASED / "README.md").read_text("utf-8")):
+        exec(block, {})
+    drawn = [pyplot.figure(number).axes[0].has_data() for number in pyplot.get_fignums()]
+    pyplot.close("all")
+    assert drawn == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [(["a"], "equal"), (["b"], "differs"), (["a", "a"], "differs"), ([], "differs")],
+)
+def test_the_command_makes_the_report_from_the_records_alone(
+    project, monkeypatch, capsys, files, state
+):
+    released, out = RELEASED / "records", project / "out"
+    paths.REPORT.mkdir()
+    (paths.REPORT / "records").symlink_to(released)
+    (paths.REPORT / "results.csv").write_text("a")
+
+    def make_pages(job):  # stands for notebooks and pages, which have tests of their own
+        assert {config.seed for config in job.shown} >= {0, 1, 2, 3, 4}
+        for name, content in zip(("results.csv", "tables/more.csv"), files, strict=False):
+            make_report.files.write(job.output, name, content.encode())
+        return []
+
+    monkeypatch.setattr(make_report, "make_pages", make_pages)
+    assert command("--from-released", "--output", out) == (0 if state == "equal" else 1)
+    told, place = capsys.readouterr().out.splitlines()
+    assert state in told
+    assert ("more.csv differs" in told) == (len(files) == 2)
+    assert place == str(out / "index.html")
+    ours, theirs = ({n for n in files_of(f) if n.endswith(".json")} for f in (out, released.parent))
+    assert ours == {name for name in theirs if name.startswith("records/")}
+    assert not paths.RUNS.exists()
