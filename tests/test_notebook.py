@@ -8,31 +8,28 @@ from fmnist_lib import paths
 from fmnist_lib.commands.notebook import open_results
 from fmnist_lib.errors import UserError
 from fmnist_lib.runs.plans import plan
-from fmnist_lib.runs.record import RunOutput
 from fmnist_lib.runs.store import RunStore
 
 
 @pytest.fixture
-def output(smoke_store):
+def run(smoke_store):
     """A finished smoke run of the smallest model."""
     (config,) = plan("smoke", models="baseline_cnn")
-    record = smoke_store.find(config)
-    predictions = {rule: smoke_store.arrays(record, "predictions", rule) for rule in record.stops}
-    return RunOutput(record, predictions, {})
+    return smoke_store.find(config)
 
 
 def open_smoke(**options):
     return open_results(models="baseline_cnn", profile="smoke", **options)
 
 
-def test_released_records_are_shown_and_labelled_unless_there_are_own(project, output):
+def test_released_records_are_shown_and_labelled_unless_there_are_own(project, smoke_store, run):
     with pytest.raises(UserError, match=r"no record of baseline_cnn-s0.*train = True.*run_all.py"):
         open_smoke()
-    RunStore(paths.REPORT / "records").write(output)
+    smoke_store.copy(run, RunStore(paths.REPORT / "records"))
     results = open_smoke()
-    assert [run.name for run in results.runs] == [output.record.name]
+    assert [each.name for each in results.runs] == [run.name]
     assert "released" in results.origin
-    RunStore(paths.RUNS).write(output)
+    smoke_store.copy(run, RunStore(paths.RUNS))
     assert "released" not in open_smoke().origin
 
 
@@ -57,12 +54,14 @@ def test_released_records_of_more_models_come_before_own_ones(project):
     assert open_results(models="vit_tiny", train=True).runs[0].config.precision == "bf16"
 
 
-def test_a_folder_given_is_the_only_one_read_and_told_by_its_place(project, output, monkeypatch):
-    RunStore(paths.RUNS).write(output)
+def test_a_folder_given_is_the_only_one_read_and_told_by_its_place(
+    project, smoke_store, run, monkeypatch
+):
+    smoke_store.copy(run, RunStore(paths.RUNS))
     with pytest.raises(UserError, match="elsewhere"):
         open_smoke(records=project / "elsewhere")
     monkeypatch.setattr(paths, "ROOT", project)
-    RunStore(project / "a" / "records").write(output)
+    smoke_store.copy(run, RunStore(project / "a" / "records"))
     for records in ("a/records", project / "a" / "records"):
         assert open_smoke(records=records).origin == "the records in a/records"
 
@@ -77,10 +76,10 @@ def test_in_a_notebook_missing_records_are_one_line(project):
     assert str(paths.ROOT / "elsewhere") in line
 
 
-def test_with_train_it_trains_what_is_missing_once(project, output, capsys):
+def test_with_train_it_trains_what_is_missing_once(project, run):
     results = open_smoke(train=True)
-    assert results.runs[0].result_digest == output.record.result_digest
-    record = paths.RUNS / output.record.name / "record.json"
+    assert results.runs[0].result_digest == run.result_digest
+    record = paths.RUNS / run.name / "record.json"
     before = record.stat().st_mtime_ns
     open_smoke(train=True)
     assert record.stat().st_mtime_ns == before
