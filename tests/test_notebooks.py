@@ -77,7 +77,7 @@ def lines_of_code(source):
 def test_there_is_one_for_the_comparison_and_one_a_model_and_their_code_is_small():
     assert {*BOOKS} == {"comparison", *CHAPTERS, *MODELS}
     cells = [cell for notebook in BOOKS.values() for cell in code_cells(notebook)]
-    assert sum(lines_of_code(cell.source) for cell in cells) <= 790  # without what they say
+    assert sum(lines_of_code(cell.source) for cell in cells) <= 830  # without what they say
 
 
 def test_it_is_clean_and_readable_as_a_file(notebook):

@@ -3,6 +3,7 @@
 The released records give the released tables, number for number, and the command says so.
 """
 
+import hashlib
 import re
 from itertools import product
 
@@ -21,7 +22,13 @@ from fmnist_lib.commands import make_report
 from fmnist_lib.commands.job import Job
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES, load
 from fmnist_lib.models import build_model
-from fmnist_lib.report.data_files import WEIGHTS, data_files, find_weights, literal
+from fmnist_lib.report.data_files import (
+    BY_RECIPE,
+    WEIGHTS,
+    data_files,
+    find_weights,
+    literal,
+)
 from fmnist_lib.results.load import load_results
 from fmnist_lib.runs.config import Stop
 from fmnist_lib.runs.plans import plan
@@ -93,16 +100,21 @@ def test_a_record_with_markup_is_text(tmp_path):
     assert mistune.html(literal(hostile)).count("<code>") == 1
 
 
+CNN = f"baseline_cnn/{WEIGHTS}"
+
+
 @pytest.fixture
 def places(smoke_store, tmp_path):
     """Results of two models: this machine has LeNet-5's weights, the released report the CNN's."""
     results = load_results(smoke_store, plan("smoke", models="lenet5,baseline_cnn"))
     first = {model: results.of(model)[0] for model in results.models}
-    kept = {m: smoke_store.arrays(run, "weights", results.rule) for m, run in first.items()}
+    kept = {
+        f"{m}/{WEIGHTS}": smoke_store.arrays(r, "weights", results.rule) for m, r in first.items()
+    }
     own = smoke_store.path_of(first["lenet5"], "weights", results.rule)
     target = RunStore(tmp_path / "own").path_of(first["lenet5"], "weights", results.rule)
     write_to(target.parent, {target.name: own.read_bytes()})
-    write_to(tmp_path / "report", data_files(results, {"baseline_cnn": kept["baseline_cnn"]}))
+    write_to(tmp_path / "report", data_files(results, {CNN: kept[CNN]}))
     return results, kept, RunStore(tmp_path / "own"), tmp_path / "report"
 
 
@@ -110,11 +122,11 @@ def test_weights_are_this_machines_else_the_released_and_never_others(places):
     results, kept, own, released = places
     found = find_weights(results, own, released)
     assert set(found) == set(kept)
-    for model, arrays in found.items():
-        assert all(np.array_equal(arrays[name], kept[model][name]) for name in kept[model])
-    path = released / "models" / "baseline_cnn" / WEIGHTS
+    for place, arrays in found.items():
+        assert all(np.array_equal(arrays[name], kept[place][name]) for name in kept[place])
+    path = released / "models" / CNN
     path.write_bytes(own.path_of(results.runs[0], "weights", results.rule).read_bytes())
-    assert set(find_weights(results, own, released)) == {"lenet5"}
+    assert set(find_weights(results, own, released)) == {f"lenet5/{WEIGHTS}"}
 
 
 def test_loaded_as_the_card_says_they_classify_as_the_record_has_it(
@@ -133,6 +145,19 @@ def test_loaded_as_the_card_says_they_classify_as_the_record_has_it(
         (example,) = code_blocks((folder / "README.md").read_text())
         exec(example, {})
         assert capsys.readouterr().out.strip() in CLASS_NAMES
+
+
+def test_weights_by_a_better_recipe_lie_beside_and_are_told_of(places, smoke_store, tmp_path):
+    results, kept, *_ = places
+    configs = plan("smoke", families="recipe", models="lenet5")
+    recipe = load_results(smoke_store, configs, rule="last", family="recipe")
+    weights = kept | find_weights(recipe, smoke_store, tmp_path / "none", BY_RECIPE)
+    files = data_files(results, weights, [recipe])
+    content, card = (files[f"models/lenet5/{name}"] for name in (BY_RECIPE, "README.md"))
+    assert hashlib.sha256(content).hexdigest() in card.decode()
+    assert recipe.runs[0].name in card.decode()
+    assert BY_RECIPE not in files["models/baseline_cnn/README.md"].decode()
+    assert f"models/baseline_cnn/{BY_RECIPE}" not in files
 
 
 # --- the released report ---

@@ -1,4 +1,4 @@
-"""The quickest recipes: what the search says of them, and whose runs a report shows."""
+"""Recipes that a search chose: what it says of them, and whose runs a report shows."""
 
 import pytest
 from made_up import make_cost, make_run, stored
@@ -38,7 +38,7 @@ def found(tmp_path):
 
 def test_a_recipe_by_hand(found):
     """An epoch takes 10 s alone: six of them against the seven until patience ran out."""
-    frame = tables.quickest(*found)
+    frame = tables.by_recipe(*found)
     (row,) = tables.namespace(frame).values()
     assert (row.recipe_epochs, row.learning_rate, row.n) == (6, 0.01, 3)
     assert row.validation_accuracy == 77
@@ -47,13 +47,25 @@ def test_a_recipe_by_hand(found):
     assert (row.total_train_seconds, row.as_paper_seconds) == pytest.approx((60, 70))
     assert row.time_share == pytest.approx(100 * 6 / 7)
     assert row.dataloader_ratio == 3.408
+    assert (row.as_paper, row.test_accuracy) == (100, 100)
+    assert [*tables.searched(found[1]).recipe_epochs] == [4, 6, 6]
 
 
 def test_the_figure_of_a_search_has_every_recipe_and_rings_the_chosen(found):
     tried = tables.runs_frame(found[1])
-    (axes,) = figures.recipe_search(tried, tables.quickest(*found)).axes
+    (axes,) = figures.recipe_search(tried, tables.by_recipe(*found)).axes
     drawn = [line.get_xydata().tolist() for line in axes.lines]
     assert drawn[:3] == [[[6, 77]], [[4, 75], [6, 77]], [[6, 77]]]  # two rates, and the ring
+
+
+def test_the_figure_of_small_nets_has_what_others_published_and_ours_with_and_without(found):
+    others = tables.documented()
+    (axes,) = figures.small_nets(tables.by_recipe(*found), others).axes
+    points = [tuple(line.get_xydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1]
+    ours = [(60_000, 100)] * 2
+    assert points == [*zip(others.parameters, others.test_accuracy, strict=True), *ours]
+    assert [text.get_text() for text in axes.texts] == [*others.net]
+    assert all(value.sources[0].startswith("https://") for value in others.parameters)
 
 
 def test_runs_asked_for_are_shown_though_others_are_more(tmp_path, monkeypatch):

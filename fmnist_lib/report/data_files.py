@@ -16,22 +16,24 @@ from fmnist_lib.results.value import Value
 from fmnist_lib.runs.record import Arrays, DamagedRecordError, encode_arrays
 from fmnist_lib.runs.store import RunStore, read_arrays
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, BY_RECIPE = "weights.safetensors", "recipe.safetensors"
 
 
-def find_weights(results: Results, own: RunStore, released: Path) -> dict[str, Arrays]:
-    """The weights of each model's first seed, where there are some its record vouches for.
+def find_weights(
+    results: Results, own: RunStore, released: Path, name: str = WEIGHTS
+) -> dict[str, Arrays]:
+    """The weights of each model's first seed as `MODEL/name`, where its record vouches for some.
 
     The first seed's, whatever its result: the best by test would promise too much. They come from
     this machine's store, else from the `released` report, whose records hold none.
     """
     found: dict[str, Arrays] = {}
     for model in results.models:
-        run = results.of(model)[0]
+        run, place = results.of(model)[0], f"{model}/{name}"
         here = own.path_of(run, "weights", results.rule)
-        for path in (released / "models" / model / WEIGHTS, here):  # the latter, if both
+        for path in (released / "models" / place, here):  # the latter, if both
             with suppress(DamagedRecordError):
-                found[model] = read_arrays(path, results.kept(run).weights_sha256)
+                found[place] = read_arrays(path, results.kept(run).weights_sha256)
     return found
 
 
@@ -51,13 +53,17 @@ def data_files(
     }
     files = {path: tables.to_csv(frame) for path, frame in flat.items()}
     rows = tables.namespace(models)
+    files |= {f"models/{place}": encode_arrays(arrays) for place, arrays in weights.items()}
+    recipe = next((each for each in study if each.family == "recipe"), None)
     for model in results.models:
-        run, digest = results.of(model)[0], ""
-        if model in weights:
-            content = files[f"models/{model}/{WEIGHTS}"] = encode_arrays(weights[model])
-            digest = hashlib.sha256(content).hexdigest()
+        run = results.of(model)[0]
         told = {"row": rows[model], "cost": results.costs.get(model), "kept": results.kept(run)}
-        told |= {"results": results, "run": run, "digest": digest}
+        told |= {"results": results, "run": run, "by_recipe": None}
+        if f"{model}/{BY_RECIPE}" in weights:
+            told["by_recipe"] = recipe.of(model)[0]
+        for name, file in (("digest", WEIGHTS), ("recipe_digest", BY_RECIPE)):
+            content = files.get(f"models/{model}/{file}", b"")
+            told[name] = content and hashlib.sha256(content).hexdigest()
         files[f"models/{model}/README.md"] = _filled_in("model_card.md.j2", **told)
     columns: dict[str, dict[str, None]] = {}
     for path, name in ((path, name) for path, frame in flat.items() for name in frame):

@@ -241,31 +241,67 @@ def by_fold(results: Results) -> pd.DataFrame:
     return framed(rows).rename_axis("model")
 
 
-def quickest(results: Results, search: Results, by_paper: Results) -> pd.DataFrame:
+def by_recipe(results: Results, search: Results, by_paper: Results) -> pd.DataFrame:
     """One row a model, as in `models_frame`, of runs by the recipe that a search chose.
 
     `recipe_epochs`, `learning_rate` and `validation_accuracy` are those of the search's run;
-    `as_paper_seconds` is the total train time by the paper's protocol, `time_share` the recipe's
-    part of it; `dataloader_ratio` is the benchmarks' of a tutorial's loop over ours.
+    `as_paper` is the test accuracy and `as_paper_seconds` the total train time by the paper's
+    protocol, `time_share` the recipe's part of that; `dataloader_ratio` is the benchmarks' of a
+    tutorial's loop over ours.
     """
     models, rows = models_frame(results), {}
-    whole = models_frame(by_paper).total_train_seconds
+    tried = searched(search).drop(columns="model")
+    whole = models_frame(by_paper).reindex(models.index, fill_value=Value(nan))
     rates = pd.read_csv(ROOT / THROUGHPUT).query("way == 'ours_per_core'").set_index("model")
     for model, own in models.iterrows():
         config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
         (run,) = (r for r in search.runs if not r.config.differs(config, ignoring=apart))
-        total, taken = whole.get(model, Value(nan)), own.total_train_seconds
+        total, taken = whole.total_train_seconds[model], own.total_train_seconds
         rows[model] = {
             **own,
-            "recipe_epochs": Value(config.epochs, run.name),
-            "learning_rate": Value(config.learning_rate, run.name),
-            "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
+            **tried.loc[run.name],
+            "as_paper": whole.test_accuracy[model],
             "total_train_seconds": Value(taken, taken, low=taken.low, high=taken.high),
             "as_paper_seconds": total,
             "dataloader_ratio": Value(rates.ratio_to_dataloader[model], THROUGHPUT),
             "time_share": 100 * taken / total,
         }
     return framed(rows).rename_axis("model")
+
+
+def searched(search: Results) -> pd.DataFrame:
+    """One row a run of a search, by name: `model`, `title`, and what its recipe is and reached."""
+    rows = {
+        run.name: {
+            "model": run.config.model,
+            "title": MODELS[run.config.model].title,
+            "recipe_epochs": Value(run.config.epochs, run.name),
+            "learning_rate": Value(run.config.learning_rate, run.name),
+            "validation_accuracy": Value(run.history[-1].validation_accuracy, run.name),
+        }
+        for run in search.runs
+    }
+    return framed(rows)
+
+
+def documented() -> pd.DataFrame:
+    """One row a small net that others published: net, parameters, test_accuracy, n and chosen_on.
+
+    The last says on which images its epoch or settings were chosen, by its source; counts of
+    parameters may be rounded there.
+    """
+    printed = pd.read_csv(Path(__file__).with_name("documented.csv"), index_col="net")
+    rows = {
+        net: {
+            "net": net,
+            "parameters": Value(row.parameters, row.source),
+            "test_accuracy": Value(row.test_accuracy, row.source),
+            "n": Value(row.runs, row.source),
+            "chosen_on": row.chosen_on,
+        }
+        for net, row in printed.iterrows()
+    }
+    return framed(rows)
 
 
 def deployed() -> pd.DataFrame:

@@ -14,6 +14,8 @@ COSTS = ["parameters", "macs", "train_seconds"]
 _ASIDE = 0.035  # of an axis: how far right the paper's point is where its cost is the same as ours
 _FRONT = {"color": "#808080", "linewidth": 1, "label": "_front"}
 _FRONTS = {"our Pareto front": (5, 2), "the paper's Pareto front": (1, 1.5)}  # dashes
+_OTHER = {"linestyle": "none", "marker": "o", "markersize": 4, "color": style.QUIET}
+_BESIDE = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "color": style.QUIET}
 _RUN = {"linestyle": "none", "marker": "|", "markersize": 6, "markeredgewidth": 1}
 
 
@@ -91,6 +93,33 @@ def _name_points(axes: Axes, models: pd.DataFrame) -> None:
         best = faults.index(min(faults))
         label.set_position(places[best])
         taken.append(boxes[best].padded(point))
+
+
+@style.styled
+def small_nets(models: pd.DataFrame, others: pd.DataFrame) -> Figure:
+    """Test accuracy against parameters: by a recipe, by the paper's protocol, and others' nets.
+
+    `models` is as from `by_recipe`, `others` from `documented`, whose nets are named on the plot.
+    """
+    figure = style.blank(4.0)
+    axes = figure.subplots()
+    style.log_axis(axes, [*models.parameters, *others.parameters], short=True)
+    axes.set_xlim(right=7 * axes.get_xlim()[1])  # room for a name
+    for _, row in others.iterrows():
+        axes.plot(row.parameters, row.test_accuracy, **_OTHER)
+        axes.annotate(row.net, (row.parameters, row.test_accuracy), **_BESIDE)
+    for model, row in models.iterrows():
+        at, before = (row.parameters, row.test_accuracy), (row.parameters, row.as_paper)
+        axes.plot(*zip(at, before, strict=True), color=style.FAINT, linewidth=1)
+        style.draw_interval(axes, model, before, fill="white")
+        style.draw_interval(axes, model, at, (at[:1] * 2, row.test_accuracy.interval))
+    axes.set(xlabel=f"{heading('parameters')}, log scale", ylabel=heading("test_accuracy"))
+    ours, plain = style.symbols(models.index), style.symbols(models.index, fill="white")
+    looks = {"by this recipe, 95 % interval": ours, "by the paper's protocol, here": plain}
+    style.legend(figure, looks | {"published by others": [_OTHER]})
+    names = {style.title_of(model): [style.symbol(model)] for model in models.index}
+    style.legend(figure, names, side="lower", ncols=6, handlelength=1)
+    return figure
 
 
 @style.styled

@@ -55,7 +55,7 @@ def recipe_search(tried: pd.DataFrame, models: pd.DataFrame) -> Figure:
     """What every recipe of a search reached on validation images: a line a rate, a panel a model.
 
     `tried` has one row a run: model, epochs, learning_rate, validation_accuracy; `models` is as
-    from `quickest`, whose recipes are ringed.
+    from `by_recipe`, whose recipes are ringed.
     """
     figure, panels = style.small_multiples(models.index, each=1.7, more=1.1)
     rates = dict(zip(sorted(tried.learning_rate.unique()), _RATES, strict=False))
