@@ -1,10 +1,16 @@
 """Many runs: the same results in this process and on workers, which end when they should."""
 
+import os
+import signal
+import threading
+import time
+
 import psutil
 import pytest
 
 from fmnist_lib.errors import FailedError
 from fmnist_lib.execution.here import run_many, train_and_store
+from fmnist_lib.execution.local import not_now
 from fmnist_lib.runs.config import make_config
 from fmnist_lib.runs.run import run_experiment
 from fmnist_lib.runs.store import RunStore
@@ -59,6 +65,25 @@ def test_workers_that_cannot_start_are_told_in_one_line_with_the_cause(configs, 
     with pytest.raises(FailedError, match=r"2 worker processes \(.*No space left") as error:
         list(run_many(configs[:2], jobs=2, on_epoch=ignore))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals differ on Windows")
+def test_a_held_signal_waits_though_another_thread_would_take_it_and_comes_once():
+    came, done = [], threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda number, _: came.append(number))
+    other = threading.Thread(target=done.wait)
+    other.start()  # and does not block it, as those of NumPy do not
+    try:
+        with not_now(signal.SIGUSR1):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.05)
+            assert came == []
+        assert came == [signal.SIGUSR1]
+        assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        done.set()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def workers() -> list[psutil.Process]:

@@ -66,14 +66,25 @@ def run_on_workers(
 
 @contextmanager
 def not_now(*signals: signal.Signals) -> Iterator[None]:
-    """Hold back signals, which come afterwards; on Windows nothing is held back."""
+    """Hold back signals, of which the first comes afterwards.
+
+    What is started meanwhile has them blocked, but on Windows. That alone would not do: the kernel
+    gives a signal to any thread that does not block it, such as one of NumPy's.
+    """
+    came: list[int] = []
+    heeded = [each for each in signals if signal.getsignal(each) != signal.SIG_IGN]
+    before = [signal.signal(each, lambda number, _: came.append(number)) for each in heeded]
     if known := hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
         if known:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for each, handler in zip(heeded, before, strict=True):
+            signal.signal(each, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def listen(epochs: SimpleQueue, on_epoch: OnEpoch) -> None:
