@@ -188,10 +188,10 @@ def effects(results: Results, control: Results) -> pd.DataFrame:
     """Return one row a variant of `results`, beside its model in `control` at the same seeds.
 
     Indexed by a name for readers. Columns: model, title, variant, n, parameters, macs,
-    test_accuracy, best_epoch; effect (in points of test accuracy, paired by seed, with its 95 %
-    interval over seeds and images; of one run, against all seeds of the control, whose spread
-    counts as its own, as in `tables.next_run`; nan without two seeds); p_holm and differs as in
-    `tables.pairs`, corrected over all rows.
+    test_accuracy, control (that of the same seeds without), best_epoch; effect (in points of test
+    accuracy, paired by seed, with its 95 % interval over seeds and images; of one run, against all
+    seeds of the control, whose spread counts as its own, as in `tables.next_run`; nan without two
+    seeds); p_holm and differs as in `tables.pairs`, corrected over all rows.
     """
     control = replace(control, rule=results.rule)
     runs, rows, found = joined([control, results], results.rule), {}, []
@@ -211,6 +211,7 @@ def effects(results: Results, control: Results) -> pd.DataFrame:
             "n": Value(len(own.of(model)), after),
             **{name: Value(getattr(first, name), first.name) for name in ("parameters", "macs")},
             "test_accuracy": after,
+            "control": Value(float(after) - float(by_seed), by_seed),
             "best_epoch": tables.measured(own, model, "best_epoch"),
             "effect": Value(number, by_seed, **found[-1].interval._asdict(), parts=by_seed.parts),
         }

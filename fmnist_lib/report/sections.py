@@ -29,7 +29,7 @@ def headline(own: SimpleNamespace) -> None:
     """Say how accurate a model is, here and in the paper."""
     say(
         "**{own.title} gets {own.test_accuracy:.2f} % of the test images right** (mean of "
-        "{own.n:.0f} runs, 95 % interval {own.test_accuracy.low:.2f} to "
+        "{own.n:.0f} runs by the paper's protocol, 95 % interval {own.test_accuracy.low:.2f} to "
         "{own.test_accuracy.high:.2f} %). The paper reports {own.test_accuracy_paper:.2f} %; the "
         "difference is {own.difference:+.2f} points.",
         name=f"{own.name}-headline",
@@ -63,8 +63,8 @@ def mistakes(results: Results, own: SimpleNamespace) -> None:
     scores = classes.class_scores(results)
     best, *_, worst = tables.ranked(scores[scores.model == model], "f1")
     say(
-        "**Most often it takes {pair.true} for {pair.predicted}**, {pair.share:.1f} % of that "
-        "class. It does best on {best.class} (F1 {best.f1:.1f} %) and worst on "
+        "**Most often it takes {pair.true} for {pair.predicted}**: {pair.share:.1f} % of all "
+        "images of the former. It does best on {best.class} (F1 {best.f1:.1f} %) and worst on "
         "{worst.class} ({worst.f1:.1f} %).",
         name=f"{model}-mistakes",
         pair=pairs.iloc[0],

@@ -145,7 +145,7 @@ def show_claims(judged: pd.DataFrame, /) -> None:
         rows.append((attributes, (row.id, claim, *verdicts, evidence)))
     columns = ("id", "claim", "in_paper", "outcome", "validated", "evidence")
     caption = "The paper’s claims, judged by its own tables, by our runs of its protocol, and by "
-    caption += "runs whose epoch validation images chose. Evidence: of its protocol."
+    caption += "runs whose epoch validation images chose. The evidence is that of its protocol."
     output.show_table(judged, "claims", caption, columns, rows, [False] * 6, kind="claims")
 
 
