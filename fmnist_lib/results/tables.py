@@ -290,18 +290,15 @@ def documented() -> pd.DataFrame:
     The last says on which images its epoch or settings were chosen, by its source; counts of
     parameters may be rounded there.
     """
-    printed = pd.read_csv(Path(__file__).with_name("documented.csv"), index_col="net")
-    rows = {
-        net: {
-            "net": net,
-            "parameters": Value(row.parameters, row.source),
-            "test_accuracy": Value(row.test_accuracy, row.source),
-            "n": Value(row.runs, row.source),
-            "chosen_on": row.chosen_on,
+    nets = pd.read_csv(Path(__file__).with_name("documented.csv"), index_col="net")
+    numbers = ("parameters", "test_accuracy", "n")
+    return framed(
+        {
+            net: {"net": net, **{name: Value(row[name], row.source) for name in numbers}}
+            | {"chosen_on": row.chosen_on}
+            for net, row in nets.iterrows()
         }
-        for net, row in printed.iterrows()
-    }
-    return framed(rows)
+    )
 
 
 def deployed() -> pd.DataFrame:
