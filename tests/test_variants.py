@@ -17,7 +17,7 @@ from fmnist_lib.claims.experiments import (
     joined,
     judge_experiment,
 )
-from fmnist_lib.claims.judge import judge_all, outcome
+from fmnist_lib.claims.judge import AT, judge_all, outcome
 from fmnist_lib.claims.verdicts import CLAIMS, Outcome, outcome_of
 from fmnist_lib.data.fashion_mnist import CLASS_NAMES
 from fmnist_lib.models import build_model, count_parameters
@@ -106,12 +106,24 @@ def test_trials_are_judged_at_both_rules_against_runs_with_validation_images(tmp
     by_test = replace(held, rule=BY_TEST.name)
     judged = judge_all(by_test, held, [trial]).set_index("id")
     assert (judged.outcome["C16"], judged.validated["C16"]) == ("undecided", "holds")
+    assert judged.margins["C16"] == "same at 0.15 and 0.6"  # by either
     runs = [joined([held, trial], rule.name) for rule in (BY_TEST, BY_VALIDATION)]
     assert [outcome("C16", each) for each in runs] == ["undecided", "holds"]
     found = judged.evidence["C16"].values["effect0"]
     assert found == pytest.approx(-0.2)  # of five seeds three have one more wrong, two one less
     assert {*found.sources} == {run.name for run in (*held.runs, *trial.runs)}
     assert set(judge_all(by_test, held).outcome) == {"not tested"}
+
+
+def test_margins_tell_of_validation_images_where_they_hang_on_them_otherwise(tmp_path, monkeypatch):
+    told = iter(["same", "holds at 0.6"])
+    frame = {"margins": "", **dict.fromkeys(AT, "undecided")}
+    monkeypatch.setattr(
+        "fmnist_lib.claims.judge.judge", lambda *_: pd.DataFrame([frame | {"margins": next(told)}])
+    )
+    held = family(tmp_path, ("lenet5", 0, 10, 10, {}))
+    (margins,) = judge_all(replace(held, rule=BY_TEST.name), held).margins
+    assert margins == "same; by validation images holds at 0.6"
 
 
 # --- the verdicts ---

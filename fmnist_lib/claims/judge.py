@@ -30,7 +30,8 @@ def judge_all(
 
     `trials` are families of variants, whose control is `validated`; they are read at the stopping
     rules of both. C17 rests on what was timed with these models. `validated`, and `…_validated` of
-    the names in `AT`, have the outcomes in runs whose epoch validation images chose.
+    the names in `AT`, have the outcomes in runs whose epoch validation images chose; where these
+    hang on the margin otherwise, `margins` tells of both.
     """
     calls = {cost.environment.started for cost in results.costs.values()}
     timings = rounds(c for c in results.store.costs() if c.environment.started in calls)
@@ -39,7 +40,12 @@ def judge_all(
     ends = [f"{name}_validated" for name in AT]
     judged[ends] = Outcome.UNTESTED
     if validated:
-        judged[ends] = judge(our_tables(validated), joined(families, validated.rule), timings)[AT]
+        other = judge(our_tables(validated), joined(families, validated.rule), timings)
+        judged[ends] = other[AT]
+        judged["margins"] = [
+            ours if ours == theirs else f"{ours}; by validation images {theirs}"
+            for ours, theirs in zip(judged.margins, other.margins, strict=True)
+        ]
     return judged.assign(validated=judged.at_margin_validated)
 
 
