@@ -106,7 +106,7 @@ def test_a_report_is_whole_and_timed_once(quick, tmp_path, capsys):
     }
     assert pd.read_csv(out / "tables" / "table1.csv").model.tolist() == ["lenet5", "vit_tiny"]
     runs = RunStore(out / "records").runs()
-    assert Counter(run.config.protocol for run in runs) == {"paper": 4, "split": 10, "fold": 4}
+    assert Counter(run.config.protocol for run in runs) == {"paper": 6, "split": 12, "fold": 4}
     assert len(RunStore(out / "records").costs()) == 2
     assert before["index.html"].startswith(b"From runs finished by ")
 

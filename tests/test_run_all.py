@@ -94,9 +94,9 @@ def test_dry_run_names_each_run_and_changes_nothing(project, smoke_store, monkey
     assert command("--profile", "smoke", "--seeds", "0,2", "--dry-run") == 0
     *lines, forecast = capsys.readouterr().out.splitlines()
     states = [line.split(maxsplit=1)[1] for line in lines]
-    assert states.count("cached") == 9 * len(MODELS)  # the search keeps its seed
-    assert states.count("to train") == 8 * len(MODELS)
-    assert forecast.startswith(f"forecast: {8 * len(MODELS)} runs to train, 0.0 core hours; ")
+    assert states.count("cached") == 11 * len(MODELS)  # a search keeps its seed
+    assert states.count("to train") == 9 * len(MODELS)
+    assert forecast.startswith(f"forecast: {9 * len(MODELS)} runs to train, 0.0 core hours; ")
     assert files_of(smoke_store.folder) == before
     assert not list(project.iterdir())
 
