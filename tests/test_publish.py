@@ -120,13 +120,13 @@ def places(smoke_store, tmp_path):
 
 def test_weights_are_this_machines_else_the_released_and_never_others(places):
     results, kept, own, released = places
-    found = find_weights(results, own, released)
+    found = find_weights([results], own, released)
     assert set(found) == set(kept)
     for place, arrays in found.items():
         assert all(np.array_equal(arrays[name], kept[place][name]) for name in kept[place])
     path = released / "models" / CNN
     path.write_bytes(own.path_of(results.runs[0], "weights", results.rule).read_bytes())
-    assert set(find_weights(results, own, released)) == {f"lenet5/{WEIGHTS}"}
+    assert set(find_weights([results], own, released)) == {f"lenet5/{WEIGHTS}"}
 
 
 def test_loaded_as_the_card_says_they_classify_as_the_record_has_it(
@@ -151,7 +151,7 @@ def test_weights_by_a_better_recipe_lie_beside_and_are_told_of(places, smoke_sto
     results, kept, *_ = places
     configs = plan("smoke", families="recipe", models="lenet5")
     recipe = load_results(smoke_store, configs, rule="last", family="recipe")
-    weights = kept | find_weights(recipe, smoke_store, tmp_path / "none", BY_RECIPE)
+    weights = kept | find_weights([recipe], smoke_store, tmp_path / "none")
     files = data_files(results, weights, [recipe])
     content, card = (files[f"models/lenet5/{name}"] for name in (BY_RECIPE, "README.md"))
     assert hashlib.sha256(content).hexdigest() in card.decode()

@@ -24,7 +24,7 @@ def of(epochs, **settings):
 
 @pytest.fixture
 def found(tmp_path):
-    """The quick runs of one model, the search behind them, and a run by the paper's protocol."""
+    """The quick runs of one model, the search behind them, and the paper's protocol."""
     timed = {"costs": [make_cost(make_run(test_images=100).record.config)]}
     tried = [of(4, **SEARCH), of(6, **SEARCH), of(6, **SEARCH, **{"learning_rate": 0.003})]
     return (
@@ -32,7 +32,7 @@ def found(tmp_path):
             tmp_path / "q", *(of(6, seed=s) for s in range(3)), rule="last", family="quick", **timed
         ),
         stored(tmp_path / "s", *tried, rule="last", family="quick-search"),
-        stored(tmp_path / "p", {"losses": [0.9, 0.5, *[0.7] * 5]}, **timed),
+        tables.models_frame(stored(tmp_path / "p", {"losses": [0.9, 0.5, *[0.7] * 5]}, **timed)),
     )
 
 

@@ -20,7 +20,7 @@ from fmnist_lib.errors import FailedError, UserError
 from fmnist_lib.execution.forecast import tell
 from fmnist_lib.models import MODELS
 from fmnist_lib.report import files
-from fmnist_lib.report.data_files import BY_RECIPE, WEIGHTS, data_files, find_weights
+from fmnist_lib.report.data_files import WEIGHTS, data_files, find_weights
 from fmnist_lib.report.execute import execute_notebooks
 from fmnist_lib.report.page import why_no_pdf, write_report
 from fmnist_lib.results.load import Results, as_recorded, load_results, recorded_family
@@ -254,13 +254,9 @@ def make_pages(job: Job) -> list[str]:
     tell("writing tables, figures, models, HTML and PDF")
     store = RunStore(job.output / "records")
     results, study = load_results(store, job.shown), study_results(job, store)
-    released = job.released.folder.parent
-    weights = find_weights(results, job.store, released)
+    weights = find_weights([results, *study], job.store, job.released.folder.parent)
     if without := ", ".join(m for m in results.models if f"{m}/{WEIGHTS}" not in weights):
         tell(f"note: no weights of {without}; train again with --force to have some")
-    for each in study:
-        if each.family == "recipe":
-            weights |= find_weights(each, job.store, released, BY_RECIPE)
     places = [f"notebooks/{name}.ipynb" for name in chapters]
     notebooks = [nbformat.read(job.output / place, as_version=4) for place in places]
     numbers, made = files.collect(*notebooks)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,23 +13,25 @@ from fmnist_lib.results import tables
 from fmnist_lib.results.columns import COLUMNS, column, heading
 from fmnist_lib.results.load import Results
 from fmnist_lib.results.value import Value
+from fmnist_lib.runs.plans import PAPER
 from fmnist_lib.runs.record import Arrays, DamagedRecordError, encode_arrays
 from fmnist_lib.runs.store import RunStore, read_arrays
 
 WEIGHTS, BY_RECIPE = "weights.safetensors", "recipe.safetensors"
+SAVED = {PAPER: WEIGHTS, "recipe": BY_RECIPE}  # the file of a model's weights, by family
 
 
-def find_weights(
-    results: Results, own: RunStore, released: Path, name: str = WEIGHTS
-) -> dict[str, Arrays]:
-    """The weights of each model's first seed as `MODEL/name`, where its record vouches for some.
+def find_weights(families: Iterable[Results], own: RunStore, released: Path) -> dict[str, Arrays]:
+    """The weights of each model's first seed as `MODEL/FILE`, where its record vouches for some.
 
     The first seed's, whatever its result: the best by test would promise too much. They come from
-    this machine's store, else from the `released` report, whose records hold none.
+    this machine's store, else from the `released` report, whose records hold none. Of families that
+    are not in `SAVED` there are none.
     """
     found: dict[str, Arrays] = {}
-    for model in results.models:
-        run, place = results.of(model)[0], f"{model}/{name}"
+    saved = [(each, model) for each in families if each.family in SAVED for model in each.models]
+    for results, model in saved:
+        run, place = results.of(model)[0], f"{model}/{SAVED[results.family]}"
         here = own.path_of(run, "weights", results.rule)
         for path in (released / "models" / place, here):  # the latter, if both
             with suppress(DamagedRecordError):
@@ -53,17 +55,17 @@ def data_files(
     }
     files = {path: tables.to_csv(frame) for path, frame in flat.items()}
     rows = tables.namespace(models)
-    files |= {f"models/{place}": encode_arrays(arrays) for place, arrays in weights.items()}
-    recipe = next((each for each in study if each.family == "recipe"), None)
+    by_recipe = {m: each.of(m)[0] for each in study if each.family == "recipe" for m in each.models}
+    saved = {place: encode_arrays(arrays) for place, arrays in weights.items()}
+    digests = {place: hashlib.sha256(content).hexdigest() for place, content in saved.items()}
+    files |= {f"models/{place}": content for place, content in saved.items()}
     for model in results.models:
         run = results.of(model)[0]
         told = {"row": rows[model], "cost": results.costs.get(model), "kept": results.kept(run)}
-        told |= {"results": results, "run": run, "by_recipe": None}
-        if f"{model}/{BY_RECIPE}" in weights:
-            told["by_recipe"] = recipe.of(model)[0]
-        for name, file in (("digest", WEIGHTS), ("recipe_digest", BY_RECIPE)):
-            content = files.get(f"models/{model}/{file}", b"")
-            told[name] = content and hashlib.sha256(content).hexdigest()
+        told |= {"results": results, "run": run, "by_recipe": by_recipe.get(model)}
+        told["digest"], told["recipe_digest"] = (
+            digests.get(f"{model}/{file}") for file in (WEIGHTS, BY_RECIPE)
+        )
         files[f"models/{model}/README.md"] = _filled_in("model_card.md.j2", **told)
     columns: dict[str, dict[str, None]] = {}
     for path, name in ((path, name) for path, frame in flat.items() for name in frame):

@@ -63,8 +63,8 @@ def mistakes(results: Results, own: SimpleNamespace) -> None:
     scores = classes.class_scores(results)
     best, *_, worst = tables.ranked(scores[scores.model == model], "f1")
     say(
-        "**Most often it takes {pair.true} for {pair.predicted}**: {pair.share:.1f} % of all "
-        "images of the former. It does best on {best.class} (F1 {best.f1:.1f} %) and worst on "
+        "**Most often it takes {pair.true} for {pair.predicted}**: {pair.share:.1f} % of the "
+        "former. It does best on {best.class} (F1 {best.f1:.1f} %) and worst on "
         "{worst.class} ({worst.f1:.1f} %).",
         name=f"{model}-mistakes",
         pair=pairs.iloc[0],

@@ -241,17 +241,17 @@ def by_fold(results: Results) -> pd.DataFrame:
     return framed(rows).rename_axis("model")
 
 
-def by_recipe(results: Results, search: Results, by_paper: Results) -> pd.DataFrame:
+def by_recipe(results: Results, search: Results, by_paper: pd.DataFrame) -> pd.DataFrame:
     """One row a model, as in `models_frame`, of runs by the recipe that a search chose.
 
+    `by_paper` is that frame of runs by the paper's protocol: `as_paper` is its test accuracy and
+    `as_paper_seconds` its total train time, `time_share` the recipe's part of that.
     `recipe_epochs`, `learning_rate` and `validation_accuracy` are those of the search's run;
-    `as_paper` is the test accuracy and `as_paper_seconds` the total train time by the paper's
-    protocol, `time_share` the recipe's part of that; `dataloader_ratio` is the benchmarks' of a
-    tutorial's loop over ours.
+    `dataloader_ratio` is the benchmarks' of a tutorial's loop over ours.
     """
     models, rows = models_frame(results), {}
     tried = searched(search).drop(columns="model")
-    whole = models_frame(by_paper).reindex(models.index, fill_value=Value(nan))
+    whole = by_paper.reindex(models.index, fill_value=Value(nan))
     rates = pd.read_csv(ROOT / THROUGHPUT).query("way == 'ours_per_core'").set_index("model")
     for model, own in models.iterrows():
         config, apart = results.of(model)[0].config, {"seed", "protocol", "validation_images"}
